@@ -1,0 +1,5 @@
+"""Bad networks in virtual time: seeded links, a network of hosts, and two connected peers."""
+
+from rtcstack.testing.link import BurstLoss, Conditions, Link, LinkStats, drop_numbers
+
+__all__ = ["BurstLoss", "Conditions", "Link", "LinkStats", "drop_numbers"]
