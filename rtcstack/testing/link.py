@@ -16,6 +16,8 @@ __all__ = ["BurstLoss", "Conditions", "Link", "LinkStats", "Route", "drop_number
 
 Route = tuple[tuple[str, int], tuple[str, int]]
 """Source and destination, each (IP address, port)."""
+NOWHERE: Route = (("", 0), ("", 0))
+"""The route of datagrams on a link that stands alone."""
 
 
 class BurstLoss(NamedTuple):
@@ -163,7 +165,7 @@ class Link:
         self._random = random.Random(seed).random
         self._numbers = 0
         self._batches = 0
-        self._on_the_way: list[tuple[float, int, Route | None, list[bytes]]] = []
+        self._on_the_way: list[tuple[float, int, Route, list[bytes]]] = []
         self._free_at = -math.inf
         self._latest_arrival = -math.inf
         self._in_burst = False
@@ -179,7 +181,7 @@ class Link:
         for name, value in conditions.items():
             setattr(self, name, value)
 
-    def send(self, datagrams: Sequence[bytes], now: float, route: Route | None = None) -> None:
+    def send(self, datagrams: Sequence[bytes], now: float, route: Route = NOWHERE) -> None:
         """Put datagrams on the link at one instant.
 
         datagrams    in sending order.
@@ -271,14 +273,14 @@ class Link:
         """
         return [datagram for _, batch in self.take_routed(now) for datagram in batch]
 
-    def take_routed(self, now: float) -> list[tuple[Route | None, list[bytes]]]:
+    def take_routed(self, now: float) -> list[tuple[Route, list[bytes]]]:
         """Take the datagrams that have arrived, in the order of arrival, in lists that share a route.
 
         now      seconds of virtual time.
         Then:    read `deadline`.
         """
         on_the_way = self._on_the_way
-        arrived: list[tuple[Route | None, list[bytes]]] = []
+        arrived: list[tuple[Route, list[bytes]]] = []
         while on_the_way and on_the_way[0][0] <= now:
             _, _, route, batch = heappop(on_the_way)
             self.stats.arrived += len(batch)

@@ -1,0 +1,318 @@
+"""A network of hosts in virtual time: no socket, no waiting, the same course for the same seed."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Unpack
+
+from rtcstack.errors import InvalidParameter, InvalidState
+from rtcstack.testing.link import Conditions, Link
+
+__all__ = ["NetworkStats", "TransportStats", "VirtualHost", "VirtualNetwork", "VirtualTransport"]
+
+Address = tuple[str, int]
+
+_FIRST_PORT = 50000
+_LARGEST_BURST = 1000
+
+
+class Session(Protocol):
+    """What a host drives: the sans-IO part of a peer, see `rtcstack.net`."""
+
+    deadline: float
+
+    def add_local_address(self, address: Address, interface: str = "") -> object: ...
+    def end_of_local_candidates(self) -> object: ...
+    def receive(self, local: Address, remote: Address, datagrams: list[bytes], now: float) -> object: ...
+    def handle_timeout(self, now: float) -> object: ...
+    def take_packets(self, now: float) -> list[tuple[Address, Address, list[bytes]]]: ...
+
+
+@dataclass(slots=True)
+class NetworkStats:
+    """What a virtual network could not carry, in datagrams."""
+
+    unreachable: int = 0
+    """Sent to an address that no host has, or from an IPv4 to an IPv6 address or the other way."""
+    refused: int = 0
+    """Arrived at a port that nobody listens at."""
+
+
+@dataclass(slots=True)
+class TransportStats:
+    """What went through the virtual sockets of one session, in datagrams and bytes."""
+
+    datagrams_sent: int = 0
+    bytes_sent: int = 0
+    datagrams_received: int = 0
+    bytes_received: int = 0
+
+
+class VirtualNetwork:
+    """A clock, hosts, and a link between any two of them in each direction; nothing in it is real.
+
+    The clock stands still while a program runs and jumps to the next event in `run` or `VirtualHost.wait`.
+    Every source of chance is seeded: the same program does the same each time.
+
+    seed          number that all links' chance is made from.
+    conditions    see `Conditions`: of every link that is not changed.
+    """
+
+    def __init__(self, *, seed: int = 0, **conditions: Unpack[Conditions]) -> None:
+        self.now = 0.0
+        self.stats = NetworkStats()
+        self._seed = seed
+        self._conditions = conditions
+        self._hosts: dict[str, VirtualHost] = {}
+        self._links: dict[tuple[VirtualHost, VirtualHost], Link] = {}
+        self._routes: dict[tuple[str, str], Link | None] = {}
+        self._sockets: dict[Address, VirtualTransport] = {}
+        self._transports: list[VirtualTransport] = []
+
+    def host(self, name: str, addresses: Sequence[str] = ()) -> VirtualHost:
+        """Add a host.
+
+        name         unlike that of any other host.
+        addresses    its IPv4 and IPv6 addresses; empty for one of 10.0.0.0/16.
+        Returns      a host that `PeerConnection(network=...)` takes.
+        Raises       InvalidParameter if an address is malformed or taken, or the name is.
+        """
+        if any(name == host.name for host in self._hosts.values()):
+            raise InvalidParameter(f"there is a host {name!r} already")
+        number = len(self._hosts) + 1
+        chosen = tuple(map(_normalized, addresses)) or (f"10.0.{number // 256}.{number % 256}",)
+        for address in chosen:
+            if address in self._hosts:
+                raise InvalidParameter(
+                    f"{address} is the address of host {self._hosts[address].name!r} already"
+                )
+        host = VirtualHost(self, name, chosen)
+        self._hosts |= dict.fromkeys(chosen, host)
+        self._routes.clear()
+        return host
+
+    def link(self, source: VirtualHost, destination: VirtualHost) -> Link:
+        """Give the link from one host to another, to be changed or to read its counters.
+
+        The link of a host to itself is perfect.
+        """
+        link = self._links.get((source, destination))
+        if link is None:
+            conditions = Conditions() if source is destination else self._conditions
+            link = Link(seed=f"{self._seed}/{source.name}/{destination.name}", **conditions)
+            self._links[source, destination] = link
+        return link
+
+    def share(self, link: Link, pairs: Iterable[tuple[VirtualHost, VirtualHost]]) -> None:
+        """Send everything between these hosts, pairs of (source, destination), over one link."""
+        for pair in pairs:
+            self._links[pair] = link
+        self._routes.clear()
+
+    def change(self, **conditions: Unpack[Conditions]) -> None:
+        """Change the conditions of every link that there is and will be.
+
+        Raises    InvalidParameter if one is unknown or out of its range; then nothing has changed.
+        """
+        Link(**conditions)
+        self._conditions = {**self._conditions, **conditions}
+        for (source, destination), link in self._links.items():
+            if source is not destination:
+                link.change(**conditions)
+
+    def run(self, until: float | Callable[[], bool] | None = None, *, limit: float = 60.0) -> bool:
+        """Let time pass and every session on every host do its part in it.
+
+        Peers deliver their signals in `poll()` only: call it after, or use `Pair.run`, which does.
+
+        until      seconds to let pass; or a condition, looked at after each event; None for `limit` seconds.
+        limit      seconds after which to give up, for a condition.
+        Returns    False if a condition was still not met at the limit.
+        """
+        is_met = until if callable(until) else None
+        end = self.now + (until if isinstance(until, int | float) else limit)
+        ready = list(self._transports)
+        while True:
+            for transport in ready:
+                transport.step()
+            if is_met and is_met():
+                return True
+            if not self.advance(end):
+                return is_met is None
+            ready = [transport for transport in self._transports if transport.is_ready()]
+
+    def advance(self, end: float, transports: Sequence[VirtualTransport] | None = None) -> bool:
+        """Move the clock to the next event, at most to `end`, and put what has arrived before its receivers.
+
+        end           seconds of virtual time.
+        transports    whose timers count as events; None for all.
+        Returns       False if there is no event up to `end`; then it is `end`, if that is finite.
+        """
+        watched = self._transports if transports is None else transports
+        event = min(
+            min((link.deadline for link in self._links.values()), default=math.inf),
+            min((transport.deadline for transport in watched), default=math.inf),
+        )
+        if min(event, end) < math.inf:
+            self.now = max(self.now, min(event, end))
+        if event > end or event == math.inf:
+            return False
+        for link in self._links.values():
+            if link.deadline <= self.now:
+                self._deliver(link)
+        return True
+
+    def _deliver(self, link: Link) -> None:
+        for (source, destination), datagrams in link.take_routed(self.now):
+            transport = self._sockets.get(destination)
+            if transport is None:
+                self.stats.refused += len(datagrams)
+            else:
+                transport.receive(destination, source, datagrams)
+
+    def _send(self, local: Address, remote: Address, datagrams: list[bytes]) -> None:
+        route = (local[0], remote[0])
+        link = self._routes.get(route)
+        if link is None:
+            destination = self._hosts.get(route[1])
+            if destination is None or (":" in route[0]) != (":" in route[1]):
+                self.stats.unreachable += len(datagrams)
+                return
+            self._routes[route] = link = self.link(self._hosts[route[0]], destination)
+        link.send(datagrams, self.now, (local, remote))
+
+
+class VirtualHost:
+    """A machine in a virtual network: `PeerConnection(network=host)` lives on it, in virtual time.
+
+    Made by `VirtualNetwork.host`. It has the methods of `rtcstack.net.Network`.
+
+    name         what it was called.
+    addresses    its IP addresses.
+    """
+
+    def __init__(self, network: VirtualNetwork, name: str, addresses: tuple[str, ...]) -> None:
+        self.name = name
+        self.addresses = addresses
+        self._network = network
+        self._next_port = _FIRST_PORT
+
+    def __repr__(self) -> str:
+        return f"VirtualHost({self.name!r}, addresses={list(self.addresses)!r})"
+
+    def now(self) -> float:
+        """Tell the virtual time, seconds."""
+        return self._network.now
+
+    def attach(self, session: Session) -> VirtualTransport:
+        """Give a session its way into the network.
+
+        Then:    `gather`, then `step` whenever something may have happened.
+        """
+        return VirtualTransport(self._network, self, session)
+
+    def wait(self, transports: Sequence[VirtualTransport], timeout: float | None) -> None:
+        """Jump to the instant at which one of the transports has something to do.
+
+        Sessions of other transports are left alone, as if nobody polled them meanwhile.
+
+        timeout    seconds of virtual time at most; None for no limit.
+        Raises    InvalidState without a timeout if nothing will ever happen.
+        """
+        network = self._network
+        end = math.inf if timeout is None else network.now + timeout
+        while not any(transport.is_ready() for transport in transports):
+            if not network.advance(end, transports):
+                if timeout is None:
+                    raise InvalidState("nothing is on its way and no timer runs: this wait would never end")
+                return
+
+    def take_port(self) -> int:
+        """Give a UDP port that nobody on this host has."""
+        self._next_port += 1
+        return self._next_port - 1
+
+
+class VirtualTransport:
+    """The virtual UDP sockets of one session, one for each address of its host.
+
+    Made by `VirtualHost.attach`. It has the methods of `rtcstack.net.Transport`.
+    """
+
+    def __init__(self, network: VirtualNetwork, host: VirtualHost, session: Session) -> None:
+        self.stats = TransportStats()
+        self._network = network
+        self._host = host
+        self._session = session
+        self._sockets: list[Address] = []
+        self._arrived: list[tuple[Address, Address, list[bytes]]] = []
+        network._transports.append(self)
+
+    @property
+    def deadline(self) -> float:
+        """The session's deadline, seconds of virtual time."""
+        return self._session.deadline
+
+    def is_ready(self) -> bool:
+        """Tell whether something has arrived or a timer is due."""
+        return bool(self._arrived) or self._session.deadline <= self._network.now
+
+    def gather(self) -> None:
+        """Open a socket at every address of the host and tell the session."""
+        for ip in self._host.addresses:
+            address = (ip, self._host.take_port())
+            self._sockets.append(address)
+            self._network._sockets[address] = self
+            self._session.add_local_address(address, "virtual0")
+        self._session.end_of_local_candidates()
+
+    def receive(self, local: Address, remote: Address, datagrams: list[bytes]) -> None:
+        """Keep what has arrived until the next `step`."""
+        self._arrived.append((local, remote, datagrams))
+
+    def step(self) -> bool:
+        """Hand the session what has arrived, let its due timers run and send what it has to say.
+
+        Returns    True if anything moved.
+        Raises     RuntimeError if the session wants to go on at this instant without end.
+        """
+        network, session, stats = self._network, self._session, self.stats
+        now = network.now
+        for turn in range(_LARGEST_BURST):
+            arrived, self._arrived = self._arrived, []
+            for local, remote, datagrams in arrived:
+                stats.datagrams_received += len(datagrams)
+                stats.bytes_received += sum(map(len, datagrams))
+                session.receive(local, remote, datagrams, now)
+            is_due = session.deadline <= now
+            if is_due:
+                session.handle_timeout(now)
+            packets = session.take_packets(now)
+            for local, remote, datagrams in packets:
+                stats.datagrams_sent += len(datagrams)
+                stats.bytes_sent += sum(map(len, datagrams))
+                network._send(local, remote, datagrams)
+            if not (arrived or is_due or packets):
+                return turn > 0
+        raise RuntimeError(
+            f"a session on {self._host!r} is still busy after {_LARGEST_BURST} rounds at one instant"
+        )
+
+    def close(self) -> None:
+        """Close the sockets; what arrives later finds nobody."""
+        for address in self._sockets:
+            del self._network._sockets[address]
+        self._sockets.clear()
+        self._arrived.clear()
+        if self in self._network._transports:
+            self._network._transports.remove(self)
+
+
+def _normalized(address: str) -> str:
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError as error:
+        raise InvalidParameter(f"{address!r} is no IP address: {error}") from error
