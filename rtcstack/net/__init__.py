@@ -1,0 +1,19 @@
+"""The only package with sockets: UDP in batches, the machine's addresses, and the driver of sessions."""
+
+from rtcstack.net.driver import Network, OsNetwork, OsTransport, Session, Transport
+from rtcstack.net.interfaces import Interface
+from rtcstack.net.options import Options
+from rtcstack.net.udp import Address, SocketStats, UdpSocket
+
+__all__ = [
+    "Address",
+    "Interface",
+    "Network",
+    "Options",
+    "OsNetwork",
+    "OsTransport",
+    "Session",
+    "SocketStats",
+    "Transport",
+    "UdpSocket",
+]

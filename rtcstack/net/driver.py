@@ -1,0 +1,262 @@
+"""Drives sessions with the machine's sockets and clock, without a thread of its own."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from rtcstack.errors import InvalidState, RTCError
+from rtcstack.net.interfaces import Interface, usable_interfaces
+from rtcstack.net.options import Options
+from rtcstack.net.readiness import Watch, wait_for_any
+from rtcstack.net.udp import Address, SocketStats, UdpSocket, bind
+
+__all__ = ["Network", "OsNetwork", "OsTransport", "Session", "Transport"]
+
+_STEP_DATAGRAMS = 2048
+"""Datagrams that one step() moves, about 20 ms of work: a flood or a long queue must not hold poll() for
+longer."""
+
+_LAST_ROUNDS = 64
+"""Times that close() asks a session for what it has left: a session that never ends must not keep it."""
+
+
+class Session(Protocol):
+    """What a driver needs of a session; times are seconds on the network's clock."""
+
+    deadline: float
+
+    def add_local_address(self, address: Address, interface: str = "") -> object:
+        """Take notice of a socket."""
+
+    def end_of_local_candidates(self) -> object:
+        """Take notice that no more sockets will come."""
+
+    def receive(self, local: Address, remote: Address, datagrams: list[bytes], now: float) -> object:
+        """Take datagrams that came from `remote` to our socket at `local`."""
+
+    def handle_timeout(self, now: float) -> object:
+        """Do what is due at `deadline` (math.inf: nothing is)."""
+
+    def take_packets(self, now: float) -> list[tuple[Address, Address, list[bytes]]]:
+        """Hand over (local, remote, datagrams) to send now."""
+
+
+class Transport(Protocol):
+    """The network's end of one session."""
+
+    def gather(self) -> None:
+        """Open sockets and tell the session their addresses."""
+
+    def step(self) -> bool:
+        """Move what can be moved without waiting. Returns whether anything did."""
+
+    def close(self) -> None:
+        """Close the sockets. May be called twice."""
+
+
+class Network(Protocol):
+    """A clock and a way to reach others: the machine's own, or a virtual one in a test."""
+
+    def now(self) -> float:
+        """Tell the time: seconds, monotonic."""
+
+    def attach(self, session: Session) -> Transport:
+        """Make the transport of one session."""
+
+    def wait(self, transports: Sequence[Transport], timeout: float | None) -> None:
+        """Block until a transport has something to do, or `timeout` seconds (None: no limit) are over."""
+
+
+class OsTransport:
+    """The UDP sockets of one session, one on each usable address.
+
+    Made by OsNetwork.attach(). An event loop may drive it as well: step() is due when one of fds() is
+    readable, or writable while is_blocked, and at `deadline`.
+    """
+
+    __slots__ = ("_gathered", "_is_blocked", "_options", "_session", "_sockets", "_watch", "stats")
+
+    def __init__(self, session: Session, options: Options) -> None:
+        self.stats = SocketStats()
+        self._session = session
+        self._options = options
+        self._sockets: dict[Address, UdpSocket] = {}
+        self._watch = Watch()
+        self._gathered = False
+        self._is_blocked = False
+
+    @property
+    def deadline(self) -> float:
+        """When step() is due though nothing arrives: seconds, math.inf for never.
+
+        It is never while datagrams wait for the kernel: what is due would only queue behind them.
+        """
+        return math.inf if self._is_blocked else self._session.deadline
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether datagrams wait until the kernel has room for them."""
+        return self._is_blocked
+
+    def fds(self) -> list[int]:
+        """File descriptors whose readability makes step() due; only gather() and close() change them."""
+        return [sock.fileno() for sock in self._sockets.values()]
+
+    def gather(self) -> None:
+        """Open a socket on every usable address and tell the session; the second call does nothing.
+
+        Addresses that cannot be bound are passed over.
+
+        Raises:
+            RTCError: there are addresses, but on each of them every port of the range is taken.
+        """
+        if self._gathered:
+            return
+        self._gathered = True
+        exhausted: RTCError | None = None
+        for interface in _addresses(self._options):
+            if len(self._sockets) == self._options.max_addresses:
+                break
+            try:
+                sock = bind(interface.address, self._options, self.stats)
+            except OSError:
+                continue
+            except RTCError as error:
+                exhausted = error
+                continue
+            self._sockets[sock.address] = sock
+            self._watch.add(sock)
+            self._session.add_local_address(sock.address, interface.name)
+        self._session.end_of_local_candidates()
+        if exhausted is not None and not self._sockets:
+            raise exhausted
+
+    def step(self) -> bool:
+        """Receive, do what is due and send, until there is nothing left or about 2,000 datagrams have moved.
+
+        Returns whether anything moved: then call it again before waiting.
+        """
+        session = self._session
+        room = _STEP_DATAGRAMS
+        while room > 0:
+            before = room
+            now = time.monotonic()
+            for sock in self._watch.readable():
+                local = sock.address
+                for remote, datagrams in sock.receive():
+                    session.receive(local, remote, datagrams, now)
+                    room -= len(datagrams)
+            now = time.monotonic()
+            if session.deadline <= now:
+                session.handle_timeout(now)
+                room -= 1
+            if self._is_blocked and not self._flush():
+                return room < _STEP_DATAGRAMS
+            for local, remote, datagrams in session.take_packets(now):
+                self._send(local, remote, datagrams)
+                room -= len(datagrams)
+            if room == before:
+                return room < _STEP_DATAGRAMS
+        return True
+
+    def close(self) -> None:
+        """Send what the session has to say at this instant, and close the sockets. May be called twice.
+
+        What it would say later is lost: step() a session that ends gracefully until it has, then close.
+        """
+        if self._sockets:
+            now = time.monotonic()
+            for _ in range(_LAST_ROUNDS):
+                packets = self._session.take_packets(now)
+                for local, remote, datagrams in packets:
+                    self._send(local, remote, datagrams)
+                if not packets:
+                    break
+        self._gathered = True
+        self._watch = Watch()
+        for sock in self._sockets.values():
+            sock.close()
+        self._sockets.clear()
+
+    def watch_into(self, readers: list[UdpSocket], writers: list[UdpSocket]) -> None:
+        """Add the sockets to wait for: all of them to be read, those that are blocked to be written."""
+        for sock in self._sockets.values():
+            readers.append(sock)
+            if sock.is_blocked:
+                writers.append(sock)
+
+    def _flush(self) -> bool:
+        left = [sock for sock in self._sockets.values() if not sock.flush()]
+        self._is_blocked = bool(left)
+        return not left
+
+    def _send(self, local: Address, remote: Address, datagrams: list[bytes]) -> None:
+        sock = self._sockets.get(local)
+        if sock is None:
+            self.stats.dropped += len(datagrams)
+        elif not sock.send(remote, datagrams):
+            self._is_blocked = True
+
+
+class OsNetwork:
+    """The machine's own network: its UDP sockets and its monotonic clock.
+
+    It has no state but its options and counters; one may serve every connection of a program, from several
+    threads.
+
+    options     see Options.
+    """
+
+    __slots__ = ("options", "waits")
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = Options() if options is None else options
+        self.waits = 0
+        """Times that wait() has asked the system."""
+
+    def now(self) -> float:
+        """Tell the time: seconds, monotonic."""
+        return time.monotonic()
+
+    def attach(self, session: Session) -> OsTransport:
+        """Make the transport of one session.
+
+        Then: gather(), and step() whenever something may have happened.
+        """
+        return OsTransport(session, self.options)
+
+    def wait(self, transports: Sequence[Transport], timeout: float | None) -> None:
+        """Block until a socket is ready, a session's deadline has come, or time is out.
+
+        transports  transports of any OsNetwork, stepped until they had no more to do.
+        timeout     seconds; None for no limit.
+
+        Raises:
+            InvalidState: there is no limit, no socket and no deadline: nothing can ever happen.
+        """
+        readers: list[UdpSocket] = []
+        writers: list[UdpSocket] = []
+        until = math.inf
+        for transport in transports:
+            if not isinstance(transport, OsTransport):
+                raise TypeError(f"{transport!r} belongs to another network: wait for it there")
+            transport.watch_into(readers, writers)
+            until = min(until, transport.deadline)
+        seconds = until - time.monotonic()
+        if timeout is not None:
+            seconds = min(seconds, timeout)
+        if seconds <= 0:
+            return
+        if seconds == math.inf and not readers:
+            raise InvalidState("nothing is open and no timer runs: this wait would never end")
+        self.waits += 1
+        wait_for_any(readers, writers, seconds)
+
+
+def _addresses(options: Options) -> list[Interface]:
+    if options.bind_addresses is not None:
+        return [Interface("", address) for address in options.bind_addresses]
+    return usable_interfaces(time.monotonic(), options.interface_filter)

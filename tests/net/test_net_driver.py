@@ -1,0 +1,364 @@
+"""OsNetwork drives fake sessions over real loopback sockets; nothing sleeps, every wait is bounded."""
+
+from __future__ import annotations
+
+import errno
+import math
+import select
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rtcstack.errors import InvalidState, RTCError
+from rtcstack.net import Interface, Network, Options, OsNetwork, OsTransport, Transport
+
+Address = tuple[str, int]
+
+
+class EchoSession:
+    """Sends back what it receives; also a plain list of things to send."""
+
+    def __init__(self, *, echo: bool = True) -> None:
+        self.deadline = math.inf
+        self.locals: list[tuple[Address, str]] = []
+        self.gathered = 0
+        self.received: list[bytes] = []
+        self.outgoing: list[tuple[Address, Address, list[bytes]]] = []
+        self.timeouts: list[float] = []
+        self.echo = echo
+
+    @property
+    def address(self) -> Address:
+        return self.locals[0][0]
+
+    def add_local_address(self, address: Address, interface: str = "") -> None:
+        self.locals.append((address, interface))
+
+    def end_of_local_candidates(self) -> None:
+        self.gathered += 1
+
+    def receive(self, local: Address, remote: Address, datagrams: list[bytes], now: float) -> None:
+        self.received += datagrams
+        if self.echo:
+            self.outgoing.append((local, remote, datagrams))
+
+    def handle_timeout(self, now: float) -> None:
+        self.timeouts.append(now)
+        self.deadline = math.inf
+
+    def take_packets(self, now: float) -> list[tuple[Address, Address, list[bytes]]]:
+        outgoing, self.outgoing = self.outgoing, []
+        return outgoing
+
+
+@pytest.fixture(params=[True, False], ids=["offload", "one by one"])
+def network(request: pytest.FixtureRequest) -> OsNetwork:
+    return OsNetwork(Options(offload=request.param, bind_addresses=("127.0.0.1",)))
+
+
+class Ends:
+    """Transports of one network, closed at the end of the test."""
+
+    def __init__(self, network: OsNetwork) -> None:
+        self.network = network
+        self.transports: list[OsTransport] = []
+
+    def add(self, session: EchoSession) -> OsTransport:
+        transport = self.network.attach(session)
+        transport.gather()
+        self.transports.append(transport)
+        return transport
+
+
+@pytest.fixture
+def ends(network: OsNetwork) -> Iterator[Ends]:
+    ends = Ends(network)
+    yield ends
+    for transport in ends.transports:
+        transport.close()
+
+
+def test_the_network_has_the_shape_that_faces_ask_for() -> None:
+    network: Network = OsNetwork()
+    transport: Transport = network.attach(EchoSession())
+    assert network.now() <= network.now()
+    assert not transport.step()
+    transport.close()
+
+
+def test_gathering_tells_each_address_once_and_then_the_end(ends: Ends) -> None:
+    session = EchoSession()
+    transport = ends.add(session)
+    transport.gather()
+    assert [address[0] for address, _ in session.locals] == ["127.0.0.1"]
+    assert session.gathered == 1
+    assert len(transport.fds()) == 1
+    assert transport.stats.receive_buffer > 0
+
+
+def test_gathering_opens_a_socket_on_every_usable_address_of_the_machine() -> None:
+    session = EchoSession()
+    transport = OsNetwork().attach(session)
+    transport.gather()
+    assert session.locals
+    assert all(port for (_, port), _ in session.locals)
+    assert len(transport.fds()) == len(session.locals)
+    transport.close()
+    assert transport.fds() == []
+
+
+def test_addresses_that_cannot_be_bound_are_passed_over() -> None:
+    session = EchoSession()
+    transport = OsNetwork(Options(bind_addresses=("192.0.2.200", "127.0.0.1"))).attach(session)
+    transport.gather()
+    assert [address[0] for address, _ in session.locals] == ["127.0.0.1"]
+    transport.close()
+
+
+def test_the_number_of_sockets_is_bounded() -> None:
+    session = EchoSession()
+    network = OsNetwork(Options(bind_addresses=("127.0.0.1",) * 5, max_addresses=2))
+    transport = network.attach(session)
+    transport.gather()
+    assert len(session.locals) == 2
+    transport.close()
+
+
+def test_a_filter_can_leave_nothing() -> None:
+    def none(interface: Interface) -> bool:
+        return False
+
+    session = EchoSession()
+    transport = OsNetwork(Options(interface_filter=none)).attach(session)
+    transport.gather()
+    assert (session.locals, session.gathered) == ([], 1)
+    transport.close()
+
+
+def test_an_exhausted_port_range_is_told_and_ends_gathering(ends: Ends) -> None:
+    session = EchoSession()
+    ends.add(session)
+    port = session.address[1]
+    late = EchoSession()
+    transport = OsNetwork(Options(bind_addresses=("127.0.0.1",), port_range=(port, port))).attach(late)
+    with pytest.raises(RTCError, match="no UDP port"):
+        transport.gather()
+    assert late.gathered == 1
+    transport.gather()
+    assert not transport.step()
+    transport.close()
+
+
+def test_two_sessions_talk_through_wait_and_step(ends: Ends) -> None:
+    asking, answering = EchoSession(echo=False), EchoSession()
+    transports = [ends.add(asking), ends.add(answering)]
+    sent = [bytes([number]) * 1200 for number in range(100)]
+    asking.outgoing = [(asking.address, answering.address, sent)]
+    assert transports[0].step()
+    for _ in range(1000):
+        if len(asking.received) == len(sent):
+            break
+        ends.network.wait(transports, 5.0)
+        for transport in transports:
+            transport.step()
+    assert asking.received == answering.received == sent
+    assert not any([transport.step() for transport in transports])  # noqa: C419
+    assert transports[0].stats.datagrams_sent == transports[0].stats.datagrams_received == 100
+
+
+def test_a_flood_does_not_hold_a_step_for_ever(ends: Ends) -> None:
+    session = EchoSession()
+    transport = ends.add(session)
+    # It echoes to itself: each datagram is there again at once, without end.
+    session.outgoing = [(session.address, session.address, [b"again"] * 50)]
+    assert transport.step()
+    after_one = len(session.received)
+    assert 0 < after_one < 10_000
+    assert transport.step()
+    assert len(session.received) > after_one
+
+
+def test_a_session_that_never_stops_sending_does_not_hold_a_step_for_ever(ends: Ends) -> None:
+    class Chatterbox(EchoSession):
+        def take_packets(self, now: float) -> list[tuple[Address, Address, list[bytes]]]:
+            return [(self.address, ("127.0.0.1", 9), [b"x"] * 10)]
+
+    transport = ends.add(Chatterbox())
+    assert transport.step()
+    assert 0 < transport.stats.datagrams_sent + transport.stats.unreachable < 10_000
+    transport.close()
+
+
+def test_due_timers_run_in_step(ends: Ends) -> None:
+    session = EchoSession()
+    transport = ends.add(session)
+    session.deadline = ends.network.now()
+    assert transport.deadline == session.deadline
+    assert transport.step()
+    assert len(session.timeouts) == 1
+    assert not transport.step()
+
+
+def test_wait_ends_at_once_when_a_deadline_is_over(ends: Ends) -> None:
+    session = EchoSession()
+    transport = ends.add(session)
+    session.deadline = ends.network.now() - 1
+    ends.network.wait([transport], None)
+    ends.network.wait([transport], 0)
+    assert ends.network.waits == 0
+
+
+@pytest.mark.parametrize("seconds", [0.0005, 0.01])
+def test_wait_until_a_deadline_asks_the_system_once(ends: Ends, seconds: float) -> None:
+    session = EchoSession()
+    transport = ends.add(session)
+    session.deadline = ends.network.now() + seconds
+    while not session.timeouts:
+        ends.network.wait([transport], None)
+        transport.step()
+    assert session.timeouts[0] >= session.deadline or session.deadline == math.inf
+    assert ends.network.waits <= 2
+
+
+@pytest.mark.parametrize("seconds", [0.0005, 0.01])
+def test_wait_until_the_timeout_asks_the_system_once(ends: Ends, seconds: float) -> None:
+    transport = ends.add(EchoSession())
+    started = ends.network.now()
+    ends.network.wait([transport], seconds)
+    assert ends.network.now() - started >= seconds * 0.9
+    assert ends.network.waits == 1
+
+
+def test_wait_ends_when_a_datagram_comes(ends: Ends) -> None:
+    session = EchoSession(echo=False)
+    transports = [ends.add(EchoSession()), ends.add(session)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"hello", session.address)
+    ends.network.wait(transports, None)
+    assert ends.network.waits == 1
+    for transport in transports:
+        transport.step()
+    assert session.received == [b"hello"]
+
+
+def test_wait_for_nothing_lasts_as_long_as_asked() -> None:
+    network = OsNetwork()
+    transport = network.attach(EchoSession())
+    network.wait([transport], 0.001)
+    network.wait([], 0.001)
+    assert network.waits == 2
+    for transports in ([], [transport]):
+        with pytest.raises(InvalidState, match="never end"):
+            network.wait(transports, None)
+
+
+def test_wait_refuses_the_transports_of_another_network() -> None:
+    class Foreign:
+        def gather(self) -> None: ...
+        def step(self) -> bool:
+            return False
+
+        def close(self) -> None: ...
+
+    with pytest.raises(TypeError, match="another network"):
+        OsNetwork().wait([Foreign()], 0)
+
+
+def test_packets_for_an_address_that_is_gone_are_dropped(ends: Ends) -> None:
+    session = EchoSession()
+    transport = ends.add(session)
+    session.outgoing = [(("127.0.0.1", 1), ("127.0.0.1", 2), [b"x", b"y"])]
+    transport.step()
+    assert transport.stats.dropped == 2
+
+
+def test_close_sends_what_the_session_has_left(ends: Ends) -> None:
+    receiver = EchoSession(echo=False)
+    receiving = ends.add(receiver)
+    session = EchoSession()
+    transport = ends.network.attach(session)
+    transport.gather()
+    session.outgoing = [(session.address, receiver.address, [b"bye"])]
+    transport.close()
+    transport.close()
+    ends.network.wait([receiving], 5.0)
+    receiving.step()
+    assert receiver.received == [b"bye"]
+    assert not transport.step()
+
+
+def test_a_closed_transport_does_not_gather() -> None:
+    session = EchoSession()
+    transport = OsNetwork().attach(session)
+    transport.close()
+    transport.gather()
+    assert session.locals == []
+
+
+def test_a_full_send_buffer_holds_the_session_back_until_there_is_room(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = True
+
+    class Full(socket.socket):
+        def sendto(self, *arguments: Any) -> int:
+            if full:
+                raise BlockingIOError(errno.EAGAIN, "full")
+            return super().sendto(*arguments)
+
+    monkeypatch.setattr(socket, "socket", Full)
+    sender = EchoSession(echo=False)
+    sending = ends.add(sender)
+    monkeypatch.undo()
+    receiver = EchoSession(echo=False)
+    receiving = ends.add(receiver)
+
+    sender.outgoing = [(sender.address, receiver.address, [b"1"])]
+    sending.step()
+    assert sending.is_blocked
+    sender.outgoing = [(sender.address, receiver.address, [b"2"])]
+    sender.deadline = ends.network.now()
+    sending.step()
+    assert sender.outgoing, "what is not taken cannot pile up"
+    assert len(sender.timeouts) == 1, "timers run all the same"
+
+    # A due deadline must not make wait() spin: the kernel says when there is room, here at once.
+    sender.deadline = ends.network.now()
+    assert sending.deadline == math.inf
+    ends.network.wait([sending], 5.0)
+    assert ends.network.waits == 1
+
+    full = False
+    assert sending.step()
+    assert not sending.is_blocked
+    while len(receiver.received) < 2:
+        ends.network.wait([receiving], 5.0)
+        receiving.step()
+    assert receiver.received == [b"1", b"2"]
+
+
+def test_descriptors_serve_an_event_loop(ends: Ends) -> None:
+    session = EchoSession(echo=False)
+    transport = ends.add(session)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"hello", session.address)
+    assert select.select(transport.fds(), [], [], 5)[0] == transport.fds()
+    transport.step()
+    assert session.received == [b"hello"]
+
+
+def test_without_poll_the_driver_uses_select(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtcstack.net.readiness.HAS_POLL", False)
+    network = OsNetwork(Options(bind_addresses=("127.0.0.1",)))
+    session = EchoSession(echo=False)
+    transport = network.attach(session)
+    assert not transport.step()
+    transport.gather()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"hello", session.address)
+    network.wait([transport], None)
+    transport.step()
+    assert session.received == [b"hello"]
+    transport.close()
