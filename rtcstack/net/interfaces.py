@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import functools
 import ipaddress
 import socket
@@ -56,14 +57,10 @@ def select_interfaces(found: Iterable[Interface]) -> list[Interface]:
             cannot carry: never.
     Source: RFC 8445 section 5.1.1.1.
     """
-    wide: list[Interface] = []
-    narrow: list[Interface] = []
+    scopes: dict[_Scope, list[Interface]] = {scope: [] for scope in _Scope}
     for interface in dict.fromkeys(found):
-        ip = ipaddress.ip_address(interface.address)
-        if ip.is_unspecified or ip.is_multicast or (ip.version == 6 and ip.is_link_local):
-            continue
-        (narrow if ip.is_loopback or ip.is_link_local else wide).append(interface)
-    return wide or narrow
+        scopes[_scope(interface.address)].append(interface)
+    return scopes[_Scope.WIDE] or scopes[_Scope.NARROW]
 
 
 def system_interfaces() -> list[Interface]:
@@ -75,6 +72,20 @@ def system_interfaces() -> list[Interface]:
             found.setdefault(address, Interface(adapter.nice_name, address))
     preferred = {_route_source(family, target) for family, target in _FAR_AWAY}
     return sorted(found.values(), key=lambda interface: interface.address not in preferred)
+
+
+class _Scope(enum.Enum):
+    WIDE = enum.auto()
+    NARROW = enum.auto()
+    USELESS = enum.auto()
+
+
+@functools.lru_cache(maxsize=256)
+def _scope(address: str) -> _Scope:
+    ip = ipaddress.ip_address(address)
+    if ip.is_unspecified or ip.is_multicast or (ip.version == 6 and ip.is_link_local):
+        return _Scope.USELESS
+    return _Scope.NARROW if ip.is_loopback or ip.is_link_local else _Scope.WIDE
 
 
 @functools.lru_cache(maxsize=1)
