@@ -1,0 +1,39 @@
+"""Connections between rtcstack and real peers: every way to signal, and the end of the call."""
+
+from __future__ import annotations
+
+import pytest
+from interop_pair import Pair, Signaling
+
+pytestmark = pytest.mark.interop
+
+OVER = {"disconnected", "failed", "closed"}
+
+
+@pytest.mark.parametrize("signaling", Signaling, ids=lambda signaling: signaling.name.lower())
+def test_the_call_comes_up(pair: Pair, signaling: Signaling):
+    ours = pair.left.create_channel("agreed", negotiated=True, id=3)
+    theirs = pair.right.create_channel("agreed", negotiated=True, id=3)
+    pair.connect(signaling)
+    pair.open(ours, theirs)
+    ours.send("Hi from the left")
+    theirs.send("Hi from the right")
+    assert pair.received(theirs, 1) == ["Hi from the left"]
+    assert pair.received(ours, 1) == ["Hi from the right"]
+
+
+@pytest.mark.parametrize("closed_by", ["us", "them"])
+def test_the_end_of_a_call_is_noticed_by_the_other_side(pair: Pair, closed_by: str):
+    ours = pair.left.create_channel("agreed", negotiated=True, id=3)
+    theirs = pair.right.create_channel("agreed", negotiated=True, id=3)
+    pair.connect()
+    pair.open(ours, theirs)
+
+    closing, staying = (pair.left, pair.right) if closed_by == "us" else (pair.right, pair.left)
+    closing.close()
+    pair.until(
+        lambda: (
+            closing.state == "closed" and staying.state in OVER and ours.state == theirs.state == "closed"
+        ),
+        f"{staying.name} notices that {closing.name} has closed",
+    )
