@@ -77,7 +77,16 @@ class OsTransport:
     readable, or writable while is_blocked, and at `deadline`.
     """
 
-    __slots__ = ("_gathered", "_is_blocked", "_options", "_session", "_sockets", "_watch", "stats")
+    __slots__ = (
+        "_gathered",
+        "_has_more",
+        "_is_blocked",
+        "_options",
+        "_session",
+        "_sockets",
+        "_watch",
+        "stats",
+    )
 
     def __init__(self, session: Session, options: Options) -> None:
         self.stats = SocketStats()
@@ -86,6 +95,7 @@ class OsTransport:
         self._sockets: dict[Address, UdpSocket] = {}
         self._watch = Watch()
         self._gathered = False
+        self._has_more = False
         self._is_blocked = False
 
     @property
@@ -94,7 +104,9 @@ class OsTransport:
 
         It is never while datagrams wait for the kernel: what is due would only queue behind them.
         """
-        return math.inf if self._is_blocked else self._session.deadline
+        if self._is_blocked:
+            return math.inf
+        return -math.inf if self._has_more else self._session.deadline
 
     @property
     def is_blocked(self) -> bool:
@@ -137,10 +149,11 @@ class OsTransport:
     def step(self) -> bool:
         """Receive, do what is due and send, until there is nothing left or about 2,000 datagrams have moved.
 
-        Returns whether anything moved: then call it again before waiting.
+        Returns whether anything moved. Where it stopped early, `deadline` is over at once.
         """
         session = self._session
         room = _STEP_DATAGRAMS
+        self._has_more = False
         while room > 0:
             before = room
             now = time.monotonic()
@@ -160,6 +173,7 @@ class OsTransport:
                 room -= len(datagrams)
             if room == before:
                 return room < _STEP_DATAGRAMS
+        self._has_more = True
         return True
 
     def close(self) -> None:
@@ -176,6 +190,7 @@ class OsTransport:
                 if not packets:
                     break
         self._gathered = True
+        self._has_more = self._is_blocked = False
         self._watch = Watch()
         for sock in self._sockets.values():
             sock.close()
@@ -231,7 +246,7 @@ class OsNetwork:
     def wait(self, transports: Sequence[Transport], timeout: float | None) -> None:
         """Block until a socket is ready, a session's deadline has come, or time is out.
 
-        transports  transports of any OsNetwork, stepped until they had no more to do.
+        transports  transports of any OsNetwork, stepped before.
         timeout     seconds; None for no limit.
 
         Raises:
