@@ -182,6 +182,19 @@ class Registry:
                 self._set_open(channel)
         self._open_waiting()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no channel at all."""
+        return not self.channels and not self._unnumbered
+
+    def stop(self) -> None:
+        """The connection is being closed: nothing more can be sent, what was sent is still delivered."""
+        for channel in [*self.channels.values(), *self._unnumbered]:
+            if channel.state < _CLOSING:
+                channel.close_reason = "the connection was closed by this side"
+                channel.state = _CLOSING
+                self._events.append(ChannelClosing(channel))
+
     def disconnect(self, reason: str) -> None:
         """The association is gone: every channel closes with this reason."""
         for channel in [*self.channels.values(), *self._unnumbered]:
@@ -352,9 +365,7 @@ class Registry:
             limit = self._options.max_message_size
             if limit and channel.partial_size > limit:
                 self.drops.partial_overflow += 1
-                self.close(
-                    channel, f"the peer sent a message of more than {limit} bytes, our max_message_size"
-                )
+                self.close(channel, f"the peer's message exceeds our max_message_size of {limit} bytes")
                 self._forget_partial(channel)
             return
         if ppid in (PPID_STRING_EMPTY, PPID_BINARY_EMPTY):
