@@ -1,0 +1,906 @@
+"""The sans-IO ICE agent: full ICE for one component (RFC 8445), trickled (8838), with consent (7675)."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+from rtcstack import stun
+from rtcstack.errors import InvalidParameter, InvalidState, WireError
+from rtcstack.ice.candidate import (
+    Candidate,
+    candidate_priority,
+    is_usable_local,
+    is_usable_remote,
+    normalize,
+    peer_reflexive_priority,
+    reach,
+)
+from rtcstack.ice.checklist import Checklist
+from rtcstack.ice.consent import Consent
+from rtcstack.ice.events import (
+    Drops,
+    EndOfLocalCandidates,
+    Event,
+    IceState,
+    LocalCandidate,
+    PairSelected,
+    StateChanged,
+    Stats,
+)
+from rtcstack.ice.options import Options
+from rtcstack.ice.pair import Pair, PairState
+from rtcstack.stun import Address, Message, MessageClass
+
+__all__ = ["Agent"]
+
+logger = logging.getLogger("rtcstack.ice")
+
+_CHECKING = IceState.CHECKING
+_ENDED = (IceState.FAILED, IceState.CLOSED)
+_SUCCEEDED = PairState.SUCCEEDED
+_IN_PROGRESS = PairState.IN_PROGRESS
+_DEFAULTS = Options()
+
+_REASONS = {400: "Bad Request", 401: "Unauthenticated", 420: "Unknown Attribute", 487: "Role Conflict"}
+
+
+class Check(stun.Transaction):
+    """A Binding request of ours on its way.
+
+    pair            what it checks.
+    controlling     our role when it was made: an older 487 is no reason to switch again.
+    priority        the PRIORITY in it, which a peer-reflexive local candidate found by it gets.
+    nominates       whether it carries USE-CANDIDATE.
+    is_consent      whether it only asks for consent.
+    """
+
+    __slots__ = ("controlling", "is_consent", "nominates", "pair", "priority")
+
+    pair: Pair
+    controlling: bool
+    priority: int
+    nominates: bool
+    is_consent: bool
+
+
+class Agent:
+    """One ICE session for one component.
+
+    controlling     whether we nominate: the offerer does, and whoever faces a lite peer.
+    random_bytes    count -> that many unpredictable bytes.
+    tie_breaker     64 bits for role conflicts; None takes random ones.
+
+    ufrag, password     our credentials, to be told to the peer.
+    state               IceState.
+    selected            Pair to send data on; None before the first is valid and after the end.
+    local_candidates    all of ours, peer-reflexive ones too.
+    deadline            seconds; take_packets is due then, math.inf while nothing is.
+    failure_reason      a sentence once the state is FAILED.
+
+    Candidates may be added before and after the credentials and start(). Checks begin when both have come.
+    """
+
+    def __init__(
+        self,
+        *,
+        controlling: bool,
+        random_bytes: Callable[[int], bytes],
+        options: Options = _DEFAULTS,
+        tie_breaker: int | None = None,
+    ) -> None:
+        self.controlling = controlling
+        self.options = options
+        self.state = IceState.NEW
+        self.selected: Pair | None = None
+        self.local_candidates: list[Candidate] = []
+        self.deadline = math.inf
+        self.failure_reason = ""
+        self.drops = Drops()
+        self.stats = Stats()
+        self._random_bytes = random_bytes
+        # 48 and 144 bits; RFC 8445 section 5.3 asks for 24 and 128. Base 64 has just the ice-chars.
+        self.ufrag = base64.b64encode(random_bytes(6)).decode()
+        self.password = base64.b64encode(random_bytes(18)).decode()
+        self._key = self.password.encode()
+        self._tie_breaker = int.from_bytes(random_bytes(8), "big") if tie_breaker is None else tie_breaker
+        self._remote_ufrag = ""
+        self._remote_key = b""
+        self._remote_lite = False
+        self._started = False
+        self._now = -math.inf
+        self._bases: dict[Address, Candidate] = {}
+        self._foundations: dict[tuple[str, str], str] = {}
+        self._local_ended = False
+        self._remote: dict[Address, Candidate] = {}
+        self._remote_ended = False
+        self._prflx_seen = 0
+        self._early: dict[tuple[Address, Address], tuple[int, bool, str]] = {}
+        self._checklist = Checklist(options.max_pairs)
+        self._checks: dict[bytes, Check] = {}
+        self._pace = -math.inf
+        self._pac = math.inf
+        self._settled = math.inf
+        self._nominating: Pair | None = None
+        self._role_conflicts = 0
+        self._valid: set[tuple[Address, Address]] = set()
+        self._consent: Consent | None = None
+        self._outgoing: list[tuple[Address, Address, bytes]] = []
+        self._events: list[Event] = []
+
+    # Commands
+
+    def add_local_address(self, address: Address, *, interface: str = "") -> Candidate | None:
+        """Make a host candidate of a bound UDP socket.
+
+        The caller's order is the order of preference within an address family; the families alternate, IPv6
+        first. Loopback addresses are taken: they reach loopback addresses of the peer only.
+
+        interface   name of the network interface, for reports.
+
+        Returns the candidate; None if a peer cannot use such an address, or it is known.
+        Raises InvalidParameter if it is no IP address and port, InvalidState after end_of_local_candidates.
+        Source: RFC 8445 sections 5.1.1 and 5.1.2, RFC 8421 section 4.
+        """
+        ip = normalize(address[0])
+        if ip is None or not 0 < address[1] < 65536:
+            raise InvalidParameter(f"{address!r} is not the IP address and port of a bound socket")
+        if self._local_ended:
+            raise InvalidState("a local address came after the end of local candidates")
+        base = (ip, address[1])
+        if base in self._bases or not is_usable_local(ip):
+            return None
+        # DEVIATION RFC 8445 §5.1.2.1: with IPv4 alone the first preference is 65534 and not 65535, because
+        # nobody knows yet whether an IPv6 address will follow.
+        family = [":" in other for other, _ in self._bases].count(":" in ip)
+        preference = max(65535 - 2 * family - (":" not in ip), 0)
+        candidate = Candidate(
+            self._foundation("host", ip),
+            1,
+            "udp",
+            candidate_priority("host", preference),
+            *base,
+            "host",
+            base=base,
+            interface=interface,
+        )
+        self._bases[base] = candidate
+        self.local_candidates.append(candidate)
+        self._events.append(LocalCandidate(candidate))
+        if self.state not in (IceState.NEW, *_ENDED):
+            for remote in list(self._remote.values()):
+                self._form_pair(candidate, remote)
+            self._update_deadline()
+        return candidate
+
+    def end_of_local_candidates(self) -> None:
+        """Note that no more local addresses will come (RFC 8838 section 13)."""
+        if not self._local_ended:
+            self._local_ended = True
+            self._events.append(EndOfLocalCandidates())
+
+    def set_remote_credentials(self, ufrag: str, password: str, *, lite: bool = False) -> None:
+        """Take the peer's credentials; checks begin if start() has been called.
+
+        ufrag       4 to 256 characters.
+        password    22 to 256 characters.
+        lite        the peer is an ICE-lite agent: we control (RFC 8445 section 6.1.1).
+        Raises InvalidParameter for other lengths, InvalidState if there are different ones already.
+        Source: RFC 8839 section 5.4.
+        """
+        if not 4 <= len(ufrag) <= 256 or not 22 <= len(password) <= 256:
+            raise InvalidParameter("ICE ufrag must have 4 to 256 characters and password 22 to 256")
+        key = password.encode()
+        if self._remote_key and (ufrag, key) != (self._remote_ufrag, self._remote_key):
+            raise InvalidState("remote ICE credentials have changed: that asks for an ICE restart")
+        self._remote_ufrag, self._remote_key, self._remote_lite = ufrag, key, lite
+        if lite:
+            self.set_controlling(True)
+        self._update_deadline()
+
+    def add_remote_candidate(self, candidate: Candidate) -> None:
+        """Take a candidate of the peer; one that cannot be used is counted and left out.
+
+        Source: RFC 8838 section 11.
+        """
+        drops = self.drops
+        if self.state in _ENDED:
+            return
+        if self._remote_ended:
+            drops.remote_late += 1
+            return
+        if candidate.transport.lower() != "udp":
+            drops.remote_tcp += 1
+            return
+        ip = normalize(candidate.address)
+        if ip is None:
+            drops.remote_host_name += 1
+            return
+        if candidate.component != 1 or not is_usable_remote(ip, candidate.port):
+            drops.remote_unusable += 1
+            return
+        address = (ip, candidate.port)
+        known = self._remote.get(address)
+        if known is not None and known.type != "prflx":
+            drops.remote_duplicate += 1
+            return
+        if known is None and not self._make_room_for_remote():
+            drops.remote_overflow += 1
+            return
+        remote = Candidate(
+            candidate.foundation,
+            1,
+            "udp",
+            candidate.priority,
+            *address,
+            candidate.type,
+            candidate.related_address,
+            candidate.related_port,
+        )
+        self._remote[address] = remote
+        if known is not None:
+            # The peer has reached us before its signalling did (RFC 8445 section 7.3.1.3).
+            for pair in self._checklist:
+                if pair.remote is known:
+                    pair.remote = remote
+                    pair.foundation = (pair.foundation[0], remote.foundation)
+            self._checklist.update_priorities(controlling=self.controlling)
+        if self.state is not IceState.NEW:
+            for base in self._bases.values():
+                self._form_pair(base, remote)
+            self._update_deadline()
+
+    def end_of_remote_candidates(self) -> None:
+        """Note that the peer will send no more candidates; later ones are ignored (RFC 8838 section 14)."""
+        self._remote_ended = True
+        self._update_deadline()
+
+    def set_controlling(self, controlling: bool) -> None:
+        """Take a role; a lite peer leaves us no choice."""
+        if controlling != self.controlling and (controlling or not self._remote_lite):
+            self._take_role(controlling)
+            self._update_deadline()
+
+    def start(self, now: float) -> None:
+        """Let checks begin as soon as the remote credentials are there."""
+        self._now = now
+        self._started = True
+        self._update_deadline()
+
+    def close(self) -> None:
+        """End at once; nothing is sent any more."""
+        if self.state is not IceState.CLOSED:
+            self._end(IceState.CLOSED)
+
+    def heard(self, now: float) -> None:
+        """Note that authenticated data of the peer came by the selected pair: it is no longer silent."""
+        if self._consent is not None:
+            self._consent.heard(now)
+
+    # From below
+
+    def is_valid(self, local: Address, remote: Address) -> bool:
+        """Tell whether data from there may be looked at: a check has passed on this five-tuple."""
+        return (local, remote) in self._valid
+
+    def receive(self, datagrams: list[bytes], local: Address, remote: Address, now: float) -> None:
+        """Take STUN datagrams that arrived at one of our addresses; answers wait for take_packets.
+
+        local       the socket's address, as given to add_local_address.
+        remote      where they came from.
+        """
+        drops = self.drops
+        if self.state in _ENDED:
+            drops.inactive += len(datagrams)
+            return
+        if local not in self._bases:
+            drops.unknown_local += len(datagrams)
+            return
+        self._now = now
+        self._begin_if_ready(now)
+        for datagram in datagrams:
+            try:
+                message = Message.parse(datagram)
+            except stun.FingerprintError:
+                drops.fingerprint += 1
+                continue
+            except WireError:
+                drops.malformed += 1
+                continue
+            if message.method != stun.BINDING:
+                drops.unsupported_method += 1
+            elif message.message_class is MessageClass.REQUEST:
+                self._receive_request(message, local, remote, now)
+            elif message.message_class is MessageClass.INDICATION:
+                self.stats.indications_received += 1
+            else:
+                self._receive_response(message, local, remote, now)
+        self._update_deadline()
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due: checks, retransmissions, nomination, consent, giving up."""
+        if self.state in _ENDED:
+            return
+        self._now = now
+        self._begin_if_ready(now)
+        for check in list(self._checks.values()):
+            if check.deadline <= now:
+                self._handle_check_timeout(check, now)
+        self._tend_consent(now)
+        if now >= self._nomination_due():
+            self._nominating, _ = self._checklist.best_valid()
+            if self._nominating is not None:
+                self._checklist.trigger(self._nominating)
+        self._send_checks(now)
+        if now >= self._pac and self._is_hopeless():
+            self._fail(self._explain_no_pair())
+        self._update_deadline()
+
+    def take_packets(self, now: float) -> list[tuple[Address, Address, list[bytes]]]:
+        """Hand over what is to be sent now: (our address, the peer's address, datagrams)."""
+        if now >= self.deadline:
+            self.handle_timeout(now)
+        if not self._outgoing:
+            return []
+        outgoing, self._outgoing = self._outgoing, []
+        batches: dict[tuple[Address, Address], list[bytes]] = {}
+        for local, remote, datagram in outgoing:
+            batches.setdefault((local, remote), []).append(datagram)
+        return [(local, remote, datagrams) for (local, remote), datagrams in batches.items()]
+
+    def take_events(self) -> list[Event]:
+        """Hand over what has happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    # State
+
+    def _set_state(self, state: IceState) -> None:
+        if state is not self.state:
+            logger.debug("ICE %s -> %s", self.state.value, state.value)
+            self.state = state
+            self._events.append(StateChanged(state))
+
+    def _end(self, state: IceState) -> None:
+        """Stop for good: no more sending, no more consent, nothing valid."""
+        self.selected = None
+        self._consent = None
+        self._nominating = None
+        self._checks.clear()
+        self._checklist.clear()
+        self._early.clear()
+        self._valid.clear()
+        self._outgoing.clear()
+        self.deadline = math.inf
+        self._set_state(state)
+
+    def _fail(self, reason: str) -> None:
+        self.failure_reason = reason
+        self._end(IceState.FAILED)
+
+    def _begin_if_ready(self, now: float) -> None:
+        """Form the checklist and start the PAC timer (RFC 8445 section 6.1.2, RFC 8863 section 4)."""
+        if self.state is not IceState.NEW or not self._started or not self._remote_key:
+            return
+        self._pac = now + self.options.pac
+        self._set_state(_CHECKING)
+        pairs = [
+            Pair(base, remote, controlling=self.controlling)
+            for base in self._bases.values()
+            for remote in self._remote.values()
+            if reach(base.address) == reach(remote.address)
+        ]
+        for pair in sorted(pairs, key=lambda pair: -pair.priority):
+            self._add_pair(pair)
+        early, self._early = self._early, {}
+        for (local, remote_address), (priority, use_candidate, ufrag) in early.items():
+            self._checked_by_peer(local, remote_address, priority, use_candidate, ufrag, now)
+
+    def _update_deadline(self) -> None:
+        """Find the soonest thing to do; what is overdue is due at the latest `now` that we were told."""
+        if self.state in _ENDED:
+            self.deadline = math.inf
+            return
+        if self.state is IceState.NEW:
+            self.deadline = self._now if self._started and self._remote_key else math.inf
+            return
+        deadline = min((check.deadline for check in self._checks.values()), default=math.inf)
+        if self._checklist.triggered:
+            deadline = min(deadline, self._pace - self.options.triggered_burst * self.options.ta)
+        elif self._checklist.next_ordinary() is not None:
+            deadline = min(deadline, self._pace)
+        consent = self._consent
+        if consent is not None:
+            deadline = min(deadline, consent.next_check, consent.expires, self._nomination_due())
+            if self.state is not IceState.DISCONNECTED:
+                deadline = min(deadline, consent.silent_at)
+            elif consent.silent_at > self._now:
+                deadline = self._now
+        elif self._is_hopeless():
+            deadline = min(deadline, self._pac)
+        self.deadline = max(deadline, self._now)
+
+    def _is_hopeless(self) -> bool:
+        return self.state is _CHECKING and self._checklist.is_exhausted()
+
+    def _explain_no_pair(self) -> str:
+        """Say why no pair became valid, from what was counted."""
+        drops, stats = self.drops, self.stats
+        if not self._bases:
+            return "no local candidates: no usable network interface was found"
+        left_out = [
+            f"{count} {what}"
+            for count, what in (
+                (drops.remote_host_name, "with host names"),
+                (drops.remote_tcp, "for TCP"),
+                (drops.remote_unusable, "with unusable addresses"),
+            )
+            if count
+        ]
+        ignored = f" (ignored: {', '.join(left_out)})" if left_out else ""
+        if not self._remote:
+            return f"no remote candidates: the peer told none of use{ignored}, and none of its checks arrived"
+        if not len(self._checklist):
+            return (
+                f"no candidate pairs: no address family in common with {len(self._remote)} remote candidates"
+            )
+        reason = f"none of {len(self._checklist)} candidate pairs was answered within {self.options.pac} s"
+        reason += f" ({stats.checks_sent} checks, {stats.requests_received} of the peer's arrived){ignored}"
+        if 401 in stats.errors_received or drops.unauthenticated_response:
+            return f"{reason}: the credentials do not match, is the description of another session?"
+        return f"{reason}: a firewall or NAT is in the way, or the peer is gone"
+
+    # Candidates and pairs
+
+    def _foundation(self, type_: str, base_ip: str) -> str:
+        """Number the kinds of candidates: same type and base address, same foundation (section 5.1.1.3)."""
+        return self._foundations.setdefault((type_, base_ip), str(len(self._foundations) + 1))
+
+    def _form_pair(self, base: Candidate, remote: Candidate) -> None:
+        """Pair a base with a remote candidate that it can reach, while no pair is nominated.
+
+        Bases only: a reflexive candidate would be replaced by its base and then pruned.
+        Source: RFC 8445 sections 6.1.2.2 to 6.1.2.4.
+        """
+        if (
+            (self.selected is None or not self.selected.nominated)
+            and reach(base.address) == reach(remote.address)
+            and self._checklist.get(base.transport_address, remote.transport_address) is None
+        ):
+            self._add_pair(Pair(base, remote, controlling=self.controlling))
+
+    def _add_pair(self, pair: Pair) -> bool:
+        """Put a pair on the checklist; False if it is full of better ones."""
+        discarded = self._checklist.add(pair)
+        if discarded is not None:
+            self.drops.pairs_discarded += 1
+            self._forget_checks(discarded)
+        return discarded is not pair
+
+    def _forget_checks(self, pair: Pair) -> None:
+        for check in [check for check in self._checks.values() if check.pair is pair]:
+            del self._checks[check.id]
+
+    def _cancel_checks(self, pair: Pair) -> None:
+        """Retransmit no more, but take an answer that still comes (RFC 8445 section 7.3.1.4)."""
+        for check in self._checks.values():
+            if check.pair is pair and not check.is_consent:
+                check.cancel()
+
+    def _make_room_for_remote(self) -> bool:
+        """Let the oldest peer-reflexive candidate that never answered go, if the remote ones are too many."""
+        if len(self._remote) < self.options.max_remote_candidates:
+            return True
+        for address, candidate in self._remote.items():
+            if candidate.type == "prflx":
+                pairs = [self._checklist.get(base, address) for base in self._bases]
+                if not any(pair is not None and pair.state is _SUCCEEDED for pair in pairs):
+                    break
+        else:
+            return False
+        del self._remote[address]
+        self.drops.remote_overflow += 1
+        for base, pair in zip(self._bases, pairs, strict=True):
+            self._valid.discard((base, address))
+            if pair is not None:
+                self._forget_checks(pair)
+                self._checklist.remove(pair)
+        return True
+
+    def _take_role(self, controlling: bool) -> None:
+        self.controlling = controlling
+        self._nominating = None
+        for pair in self._checklist:
+            pair.use_candidate = False
+        self._checklist.update_priorities(controlling=controlling)
+
+    # Checks that we send (RFC 8445 section 7.2)
+
+    def _send_checks(self, now: float) -> None:
+        """Send what Ta allows: the first at once, then one every Ta; triggered ones may borrow some turns."""
+        checklist, options = self._checklist, self.options
+        # DEVIATION RFC 8445 §6.1.4.2: triggered checks run ahead of Ta by up to `triggered_burst` turns, so
+        # that a peer which reaches us is checked back at once. The mean rate stays one check every Ta.
+        while checklist.triggered and now >= self._pace - options.triggered_burst * options.ta:
+            self._send_check(checklist.triggered.popleft(), now)
+        while now >= self._pace:
+            pair = checklist.next_ordinary()
+            if pair is None:
+                break
+            self._send_check(pair, now)
+
+    def _send_check(self, pair: Pair, now: float) -> None:
+        options = self.options
+        self._pace = max(self._pace, now) + options.ta
+        if pair.state is not _SUCCEEDED:
+            pair.state = _IN_PROGRESS
+        # RFC 8445 §14.3 lets an agent compute the RTO in another way: without its factor N, the number of all
+        # checks, every pair still gets its first request before any gets its second, and the loss of one
+        # packet among 10 pairs costs 0.5 s and not 5 s.
+        rto = max(options.rto, options.ta * self._checklist.active())
+        self.stats.checks_sent += 1
+        self._send_request(
+            pair, now, stun.schedule(rto, options.rc, options.rm), nominates=pair is self._nominating
+        )
+
+    def _send_request(
+        self,
+        pair: Pair,
+        now: float,
+        offsets: tuple[float, ...],
+        *,
+        nominates: bool = False,
+        is_consent: bool = False,
+    ) -> None:
+        """Write a Binding request (RFC 8445 sections 7.1 and 7.2.2) and keep it until it is answered.
+
+        DEVIATION RFC 8489 §6.1: no SOFTWARE, which helps nobody but who looks for our bugs.
+        """
+        priority = peer_reflexive_priority(self._bases[pair.local_address].priority)
+        role = stun.ICE_CONTROLLING if self.controlling else stun.ICE_CONTROLLED
+        attributes: dict[stun.Attribute[Any], Any] = {
+            stun.USERNAME: f"{self._remote_ufrag}:{self.ufrag}",
+            stun.PRIORITY: priority,
+            role: self._tie_breaker,
+        }
+        if nominates:
+            attributes[stun.USE_CANDIDATE] = True
+        transaction_id = self._random_bytes(12)
+        message = Message(stun.BINDING, MessageClass.REQUEST, transaction_id, attributes)
+        check = Check(transaction_id, message.write(self._remote_key), offsets, now)
+        check.pair = pair
+        check.controlling = self.controlling
+        check.priority = priority
+        check.nominates = nominates
+        check.is_consent = is_consent
+        self._checks[transaction_id] = check
+        pair.requests_sent += 1
+        self._outgoing.append((pair.local_address, pair.remote_address, check.request))
+
+    def _handle_check_timeout(self, check: Check, now: float) -> None:
+        if check.handle_timeout(now):
+            self.stats.retransmissions += 1
+            check.pair.requests_sent += 1
+            self._outgoing.append((check.pair.local_address, check.pair.remote_address, check.request))
+        else:
+            del self._checks[check.id]
+            self._check_failed(check)
+
+    def _check_failed(self, check: Check) -> None:
+        """Mark the pair as Failed (RFC 8445 section 7.2.5.2), unless a newer check of it is under way."""
+        pair = check.pair
+        if check.is_consent or check.is_cancelled:
+            return
+        if pair is self._nominating:
+            # DEVIATION RFC 8445 §7.2.5.3.4: when a nomination fails the next valid pair is nominated; the
+            # checklist does not fail as long as there is one.
+            self._nominating = None
+            pair.state = PairState.FAILED
+        elif pair.state is _IN_PROGRESS:
+            pair.state = PairState.FAILED
+
+    def _receive_response(self, message: Message, local: Address, remote: Address, now: float) -> None:
+        """Process an answer (RFC 8445 section 7.2.5, RFC 8489 sections 6.3.3, 6.3.4 and 9.1.4)."""
+        stats, drops = self.stats, self.drops
+        check = self._checks.get(message.transaction_id)
+        if check is None:
+            drops.unknown_transaction += 1
+            return
+        is_success = message.message_class is MessageClass.SUCCESS
+        code, _ = message.get(stun.ERROR_CODE) or (0, "")
+        if not is_success:
+            stats.errors_received[code] = stats.errors_received.get(code, 0) + 1
+        if message.integrity is not stun.MESSAGE_INTEGRITY or not message.is_authentic(self._remote_key):
+            # Discarded as if never received: the check goes on.
+            if is_success:
+                drops.unauthenticated_response += 1
+            else:
+                drops.unauthenticated_error += 1
+            return
+        pair = check.pair
+        del self._checks[check.id]
+        if (local, remote) != (pair.local_address, pair.remote_address):
+            drops.non_symmetric += 1
+            self._check_failed(check)
+        elif is_success:
+            mapped = message.get(stun.XOR_MAPPED_ADDRESS)
+            if mapped is None or message.unknown:
+                self._check_failed(check)
+            else:
+                stats.responses_received += 1
+                self._check_succeeded(check, mapped, now)
+        elif code == 487 and self._role_conflicts < self.options.max_role_conflicts:
+            self._resolve_conflict(check)
+        elif code == 403 and check.is_consent:
+            self._fail("the peer has revoked its consent (403)")
+        else:
+            self._check_failed(check)
+
+    def _resolve_conflict(self, check: Check) -> None:
+        """Take the other role, if we have not since the check left, and check again (section 7.2.5.1)."""
+        self._role_conflicts += 1
+        if check.controlling == self.controlling:
+            self.stats.role_switches += 1
+            self._tie_breaker = int.from_bytes(self._random_bytes(8), "big")
+            self._take_role(not self.controlling)
+        else:
+            self.drops.stale_role_conflict += 1
+        if check.pair.state is _IN_PROGRESS and not check.is_cancelled:
+            self._checklist.trigger(check.pair)
+
+    def _check_succeeded(self, check: Check, mapped: Address, now: float) -> None:
+        """Make the pair valid (RFC 8445 section 7.2.5.3)."""
+        pair = check.pair
+        pair.responses_received += 1
+        # After a retransmission it may be the answer to an earlier sending, but then the round trip is longer
+        # than the RTO of at least 500 ms, and the next consent request measures it.
+        pair.rtt = now - check.sent
+        pair.answered = now
+        if pair.state is not _SUCCEEDED:
+            pair.state = _SUCCEEDED
+            self._cancel_checks(pair)
+            if pair in self._checklist.triggered:
+                self._checklist.triggered.remove(pair)
+            if self._checklist.get(pair.local_address, pair.remote_address) is None:
+                # Removed when another pair was nominated; now it is one to fall back on.
+                self._add_pair(pair)
+            pair.local = self._mapped_candidate(pair, mapped, check.priority)
+            self._checklist.update_priorities(controlling=self.controlling)
+            self._checklist.thaw(pair.foundation)
+            self._valid.add((pair.local_address, pair.remote_address))
+        if self.selected is None:
+            self._settled = now + max(self.options.settle, 2 * pair.rtt)
+            self._select(pair, now)
+            self._set_state(IceState.CONNECTED)
+        elif pair is self.selected and self._consent is not None:
+            self._consent.refresh(now)
+        if check.nominates if self.controlling else pair.use_candidate:
+            self._nominate(pair, now)
+
+    def _mapped_candidate(self, pair: Pair, mapped: Address, priority: int) -> Candidate:
+        """Find the local candidate that the peer sees, a new peer-reflexive one if need be.
+
+        DEVIATION RFC 8445 §7.2.5.3.2: the valid pair is the checked one with this candidate in it, for data
+        takes the same way; if the mapped address is a candidate of another base, the pair stays as it was.
+        Source: RFC 8445 sections 7.2.5.3.1 and 7.2.5.3.2.
+        """
+        base = pair.local_address
+        for candidate in self.local_candidates:
+            if candidate.transport_address == mapped:
+                return candidate if candidate.base == base else pair.local
+        if len(self.local_candidates) >= len(self._bases) + self.options.max_pairs:
+            return pair.local
+        candidate = Candidate(
+            self._foundation("prflx", base[0]), 1, "udp", priority, *mapped, "prflx", *base, base=base
+        )
+        self.local_candidates.append(candidate)
+        return candidate
+
+    # Checks that we receive (RFC 8445 section 7.3)
+
+    def _receive_request(self, message: Message, local: Address, remote: Address, now: float) -> None:
+        """Answer a Binding request, at once and whether or not the remote credentials are known."""
+        username = message.get(stun.USERNAME)
+        if message.integrity is None or username is None:
+            self._answer_error(message, local, remote, 400)
+            return
+        ufrag, _, remote_ufrag = username.partition(":")
+        if ufrag != self.ufrag or not remote_ufrag or not message.is_authentic(self._key):
+            self._answer_error(message, local, remote, 401)
+            return
+        controlling, controlled = message.get(stun.ICE_CONTROLLING), message.get(stun.ICE_CONTROLLED)
+        priority = message.get(stun.PRIORITY)
+        if message.unknown:
+            self._answer_error(
+                message, local, remote, 420, {stun.UNKNOWN_ATTRIBUTES: message.unknown}, key=self._key
+            )
+            return
+        if priority is None or (controlling is not None and controlled is not None):
+            self._answer_error(message, local, remote, 400, key=self._key)
+            return
+        theirs = controlling if self.controlling else controlled
+        if theirs is not None:
+            # Both have the same role; the larger tie-breaker controls (section 7.3.1.1).
+            if (self._tie_breaker >= theirs) == self.controlling:
+                self._answer_error(message, local, remote, 487, key=self._key)
+                return
+            self.stats.role_switches += 1
+            self._take_role(not self.controlling)
+        self.stats.requests_received += 1
+        self.stats.successes_sent += 1
+        self._answer(
+            message, MessageClass.SUCCESS, {stun.XOR_MAPPED_ADDRESS: remote}, local, remote, self._key
+        )
+        use_candidate = stun.USE_CANDIDATE in message.attributes
+        if self.state is not IceState.NEW:
+            self._checked_by_peer(local, remote, priority, use_candidate, remote_ufrag, now)
+        elif (local, remote) in self._early or len(self._early) < self.options.max_early_checks:
+            self._valid.add((local, remote))
+            self._early[local, remote] = (priority, use_candidate, remote_ufrag)
+        else:
+            self.drops.early_overflow += 1
+
+    def _answer(
+        self,
+        request: Message,
+        message_class: MessageClass,
+        attributes: dict[stun.Attribute[Any], Any],
+        local: Address,
+        remote: Address,
+        key: bytes | None,
+    ) -> None:
+        """Queue an answer from where the request came to, with the integrity that the request had."""
+        if len(self._outgoing) >= self.options.max_queued:
+            self.drops.queue_overflow += 1
+            return
+        answer = Message(stun.BINDING, message_class, request.transaction_id, attributes)
+        datagram = answer.write(key, integrity=request.integrity or stun.MESSAGE_INTEGRITY)
+        self._outgoing.append((local, remote, datagram))
+
+    def _answer_error(
+        self,
+        request: Message,
+        local: Address,
+        remote: Address,
+        code: int,
+        attributes: dict[stun.Attribute[Any], Any] | None = None,
+        *,
+        key: bytes | None = None,
+    ) -> None:
+        """Refuse a request; only an authenticated one gets a signed refusal (RFC 8489 section 9.1.3)."""
+        self.stats.errors_sent[code] = self.stats.errors_sent.get(code, 0) + 1
+        content = {stun.ERROR_CODE: (code, _REASONS[code]), **(attributes or {})}
+        self._answer(request, MessageClass.ERROR, content, local, remote, key)
+
+    def _checked_by_peer(
+        self,
+        local: Address,
+        remote: Address,
+        priority: int,
+        use_candidate: bool,
+        remote_ufrag: str,
+        now: float,
+    ) -> None:
+        """Learn from an answered check: its source, a pair to check back, a nomination.
+
+        Source: RFC 8445 sections 7.3.1.3 to 7.3.1.5.
+        """
+        if remote_ufrag != self._remote_ufrag:
+            self.drops.foreign_ufrag += 1
+            self._valid.discard((local, remote))
+            return
+        candidate = self._remote.get(remote)
+        if candidate is None:
+            if not self._make_room_for_remote():
+                self.drops.remote_overflow += 1
+                self._valid.discard((local, remote))
+                return
+            self._prflx_seen += 1
+            candidate = Candidate(f"prflx{self._prflx_seen}", 1, "udp", priority, *remote, "prflx")
+            self._remote[remote] = candidate
+        self._valid.add((local, remote))
+        selected = self.selected
+        pair = self._checklist.get(local, remote)
+        if pair is None:
+            if self.controlling and selected is not None and selected.nominated:
+                return  # We have nominated: the peer's other pairs are answered, not checked back.
+            pair = Pair(self._bases[local], candidate, controlling=self.controlling)
+            if not self._add_pair(pair):
+                return
+        pair.requests_received += 1
+        if pair is not selected and now >= pair.answered + self.options.consent_expiry:
+            # Consent to a pair that was valid once has expired: it must be checked again before it is used.
+            pair.state = PairState.FAILED if pair.state is _SUCCEEDED else pair.state
+        if pair is selected and self._consent is not None:
+            self._consent.heard(now)
+        if use_candidate and self.controlling:
+            self.drops.use_candidate_ignored += 1
+        elif use_candidate and pair.state is _SUCCEEDED:
+            self._nominate(pair, now)
+        elif use_candidate:
+            pair.use_candidate = True
+        if pair.state is not _SUCCEEDED:
+            if pair.state is _IN_PROGRESS:
+                self._cancel_checks(pair)
+            self._checklist.trigger(pair)
+
+    # Selection, nomination (RFC 8445 section 8), consent (RFC 7675)
+
+    def _select(self, pair: Pair, now: float) -> None:
+        """Send data by this pair from now on."""
+        options = self.options
+        self.selected = pair
+        self._consent = Consent(
+            now,
+            pair.answered,
+            interval=options.consent_interval,
+            expiry=options.consent_expiry,
+            silence=options.disconnected_after,
+            answer_timeout=options.answer_timeout,
+            random_bytes=self._random_bytes,
+        )
+        self._events.append(PairSelected(pair))
+
+    def _nomination_due(self) -> float:
+        """When to nominate the best valid pair; inf if that is not for us to do, or done.
+
+        At once if no better pair can become valid: none is pending, and none can be trickled because both
+        candidates are of the host type or the peer has told all of its own. Otherwise after `settle`.
+        """
+        if (
+            not self.controlling
+            or self._nominating is not None
+            or self.selected is None
+            or self.selected.nominated
+        ):
+            return math.inf
+        best, better_pending = self._checklist.best_valid()
+        if best is None:
+            return math.inf
+        final = self._remote_ended or best.local.type == best.remote.type == "host"
+        return self._settled if better_pending or not final else -math.inf
+
+    def _nominate(self, pair: Pair, now: float) -> None:
+        """Conclude with this pair, and with the best of them if the peer nominates several (section 8.1.1).
+
+        An aggressive peer nominates every pair that works. But when the selected pair has gone silent, the
+        one it nominates now is the one it uses.
+        """
+        selected, consent = self.selected, self._consent
+        if (
+            selected is not None
+            and consent is not None
+            and selected.nominated
+            and pair.priority < selected.priority
+            and now < consent.silent_at
+        ):
+            self.drops.use_candidate_ignored += 1
+            return
+        pair.nominated = True
+        self._nominating = None
+        if selected is not pair:
+            self._select(pair, now)
+        for other in self._checklist.conclude():
+            self._cancel_checks(other)
+        self._set_state(IceState.COMPLETED)
+
+    def _tend_consent(self, now: float) -> None:
+        """Ask for consent when it is due, stop when it has expired, notice silence (RFC 7675 section 5.1)."""
+        consent, pair = self._consent, self.selected
+        if consent is None or pair is None:
+            return
+        if now >= consent.expires:
+            self._fail(f"consent expired: no answer from the peer for {self.options.consent_expiry:g} s")
+            return
+        if now >= consent.next_check:
+            # Sent once only; an answer is good until consent expires.
+            self.stats.consent_requests_sent += 1
+            self._send_request(pair, now, (0.0, self.options.consent_expiry), is_consent=True)
+            consent.check_sent(now)
+        if now >= consent.silent_at:
+            self._set_state(IceState.DISCONNECTED)
+        elif self.state is IceState.DISCONNECTED:
+            self._set_state(IceState.COMPLETED if pair.nominated else IceState.CONNECTED)

@@ -1,0 +1,118 @@
+"""Candidates: their fields, priority, and which of them can reach each other."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from rtcstack.stun import Address
+
+__all__ = [
+    "TYPE_PREFERENCE",
+    "Candidate",
+    "candidate_priority",
+    "is_usable_local",
+    "is_usable_remote",
+    "normalize",
+    "peer_reflexive_priority",
+    "reach",
+]
+
+TYPE_PREFERENCE = {"host": 126, "prflx": 110, "srflx": 100, "relay": 0}
+"""Recommended type preferences (RFC 8445 section 5.1.2.2)."""
+
+_SITE_LOCAL = ipaddress.IPv6Network("fec0::/10")
+_IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One transport address at which an agent may be reached.
+
+    foundation      same text for candidates of the same kind, base address and server.
+    component       1: there is one component.
+    transport       "udp", lower case.
+    priority        1 to 2**31 - 1, larger is preferred.
+    address, port   IP address as text, without zone.
+    type            "host", "srflx", "prflx" or "relay".
+    related_address, related_port   the base, or the mapped address of a relay; None for host candidates.
+    base            where a local candidate sends from; None for remote ones.
+    interface       name of the network interface of a host candidate, if known.
+
+    Source: RFC 8445 section 5.3, RFC 8839 section 5.1.
+    """
+
+    foundation: str
+    component: int
+    transport: str
+    priority: int
+    address: str
+    port: int
+    type: str
+    related_address: str | None = None
+    related_port: int | None = None
+    base: Address | None = None
+    interface: str = ""
+
+    @property
+    def transport_address(self) -> Address:
+        """Address and port."""
+        return self.address, self.port
+
+
+def candidate_priority(type_: str, local_preference: int, component: int = 1) -> int:
+    """Compute the recommended priority.
+
+    local_preference    0 to 65535, unique among our candidates of this type.
+    Source: RFC 8445 section 5.1.2.1.
+    """
+    return (TYPE_PREFERENCE[type_] << 24) + (local_preference << 8) + (256 - component)
+
+
+def peer_reflexive_priority(priority: int) -> int:
+    """Return what a candidate's priority would be if it were peer-reflexive (RFC 8445 section 7.1.1)."""
+    return (TYPE_PREFERENCE["prflx"] << 24) + (priority & 0xFFFFFF)
+
+
+def normalize(address: str) -> str | None:
+    """Return an IP address in its canonical form without zone; None for host names and other text."""
+    try:
+        return str(ipaddress.ip_address(address.partition("%")[0]))
+    except ValueError:
+        return None
+
+
+def is_usable_local(address: str) -> bool:
+    """Tell whether a host candidate may have this address.
+
+    Loopback addresses may: whether to open sockets there is up to the caller.
+    Source: RFC 8445 section 5.1.1.1.
+    """
+    ip = ipaddress.ip_address(address)
+    if ip.is_multicast or ip.is_unspecified:
+        return False
+    return (
+        ip.version == 4
+        or ip.is_loopback
+        or not (ip in _SITE_LOCAL or ip in _IPV4_COMPATIBLE or ip.ipv4_mapped)
+    )
+
+
+def is_usable_remote(address: str, port: int) -> bool:
+    """Tell whether checks may be sent there: one host that can answer, on a real port."""
+    ip = ipaddress.ip_address(address)
+    if ip.is_multicast or ip.is_unspecified or not 0 < port < 65536:
+        return False
+    return not (ip.version == 4 and str(ip) == "255.255.255.255") and not (ip.version == 6 and ip.ipv4_mapped)
+
+
+def reach(address: str) -> tuple[int, str]:
+    """Return the zone of an address: only candidates with the same one are paired.
+
+    That is the address family, IPv6 link-local apart (RFC 8445 section 6.1.2.2), and loopback apart: a peer's
+    loopback address means our own host unless the peer is on it too, and then ours is a loopback address.
+    """
+    ip = ipaddress.ip_address(address)
+    if ip.is_loopback:
+        return ip.version, "loopback"
+    return ip.version, "link" if ip.version == 6 and ip.is_link_local else "any"

@@ -1,0 +1,81 @@
+"""Consent to send on the selected pair, and whether the peer is still heard there (RFC 7675)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+__all__ = ["Consent"]
+
+
+class Consent:
+    """The timers of one pair since it was selected. Times are seconds on the caller's clock.
+
+    answered        when the peer last answered a check on this pair.
+    next_check      when the next consent request is due.
+    expires         when sending must stop, unless an answer comes before.
+
+    Source: RFC 7675 section 5.1.
+    """
+
+    __slots__ = (
+        "_answer_timeout",
+        "_expiry",
+        "_heard",
+        "_interval",
+        "_random_bytes",
+        "_silence",
+        "_unanswered",
+        "expires",
+        "next_check",
+    )
+
+    def __init__(
+        self,
+        now: float,
+        answered: float,
+        *,
+        interval: float,
+        expiry: float,
+        silence: float,
+        answer_timeout: float,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._interval = interval
+        self._expiry = expiry
+        self._silence = silence
+        self._answer_timeout = answer_timeout
+        self._random_bytes = random_bytes
+        self._unanswered = math.inf
+        self._heard = now
+        self.expires = answered + expiry
+        self._schedule(now)
+
+    def _schedule(self, now: float) -> None:
+        # 0.8 to 1.2 times the interval, so that many connections do not check in step.
+        fraction = int.from_bytes(self._random_bytes(2), "big") / 0xFFFF
+        self.next_check = now + self._interval * (0.8 + 0.4 * fraction)
+
+    def check_sent(self, now: float) -> None:
+        """Note that a consent request has gone out; the next one is due 4 to 6 s later."""
+        self._unanswered = min(self._unanswered, now)
+        self._schedule(now)
+
+    def refresh(self, now: float) -> None:
+        """Note a valid answer: consent lasts for another 30 s."""
+        self.expires = now + self._expiry
+        self.heard(now)
+
+    def heard(self, now: float) -> None:
+        """Note a sign of life that gives no consent: an authenticated request or data of the peer."""
+        self._heard = now
+        self._unanswered = math.inf
+
+    @property
+    def silent_at(self) -> float:
+        """When the peer counts as silent; inf while no consent request is unanswered.
+
+        Both ends may have nothing to say for 6 s, so silence alone proves nothing: our question must have
+        stayed unanswered too.
+        """
+        return max(self._heard + self._silence, self._unanswered + self._answer_timeout)
