@@ -1,0 +1,42 @@
+"""Connects an rtcstack peer with the one in the other process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from typing import Any
+
+from rtcstack import DataChannel, PeerConnection
+
+DEADLINE = 20.0
+
+
+def connect(
+    pipe: Connection, offers: bool, options: Mapping[str, Any], configuration: Mapping[str, Any] | None = None
+) -> tuple[PeerConnection, DataChannel]:
+    """Connect through the pipe, candidates trickling.
+
+    offers          whether this side makes the offer.
+    options         of the channel, which both sides create with the same id.
+    configuration   of the connection.
+    Returns the connection and its open channel.
+    """
+    peer = PeerConnection(configuration)
+    peer.session_description_created.connect(lambda *description: pipe.send(("description", description)))
+    peer.ice_candidate_created.connect(lambda *candidate: pipe.send(("candidate", candidate)))
+    channel = peer.create_data_channel("benchmark", {"negotiated": True, "id": 1, **options})
+    if offers:
+        peer.create_offer()
+    until = time.monotonic() + DEADLINE
+    while channel.get_ready_state() != DataChannel.STATE_OPEN:
+        while pipe.poll():
+            kind, arguments = pipe.recv()
+            (peer.set_remote_description if kind == "description" else peer.add_ice_candidate)(*arguments)
+        peer.poll(0.002)
+        if time.monotonic() > until:
+            raise TimeoutError(f"not connected: {peer.get_failure_reason() or peer}")
+    pipe.send(("open", ()))
+    while pipe.recv()[0] != "open":
+        pass
+    return peer, channel
