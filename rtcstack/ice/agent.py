@@ -6,20 +6,19 @@ import base64
 import logging
 import math
 from collections.abc import Callable
-from typing import Any
 
 from rtcstack import stun
 from rtcstack.errors import InvalidParameter, InvalidState, WireError
+from rtcstack.ice.binding import Asked, Refusal, judge, write_refusal, write_request, write_success
 from rtcstack.ice.candidate import (
     Candidate,
-    candidate_priority,
-    is_usable_local,
     is_usable_remote,
     normalize,
     peer_reflexive_priority,
     reach,
 )
 from rtcstack.ice.checklist import Checklist
+from rtcstack.ice.checks import Check, Checks
 from rtcstack.ice.consent import Consent
 from rtcstack.ice.events import (
     Drops,
@@ -31,6 +30,8 @@ from rtcstack.ice.events import (
     StateChanged,
     Stats,
 )
+from rtcstack.ice.explain import explain_no_pair
+from rtcstack.ice.local_candidates import LocalCandidates
 from rtcstack.ice.options import Options
 from rtcstack.ice.pair import Pair, PairState
 from rtcstack.stun import Address, Message, MessageClass
@@ -45,27 +46,6 @@ _SUCCEEDED = PairState.SUCCEEDED
 _IN_PROGRESS = PairState.IN_PROGRESS
 _DEFAULTS = Options()
 
-_REASONS = {400: "Bad Request", 401: "Unauthenticated", 420: "Unknown Attribute", 487: "Role Conflict"}
-
-
-class Check(stun.Transaction):
-    """A Binding request of ours on its way.
-
-    pair            what it checks.
-    controlling     our role when it was made: an older 487 is no reason to switch again.
-    priority        the PRIORITY in it, which a peer-reflexive local candidate found by it gets.
-    nominates       whether it carries USE-CANDIDATE.
-    is_consent      whether it only asks for consent.
-    """
-
-    __slots__ = ("controlling", "is_consent", "nominates", "pair", "priority")
-
-    pair: Pair
-    controlling: bool
-    priority: int
-    nominates: bool
-    is_consent: bool
-
 
 class Agent:
     """One ICE session for one component.
@@ -77,7 +57,6 @@ class Agent:
     ufrag, password     our credentials, to be told to the peer.
     state               IceState.
     selected            Pair to send data on; None before the first is valid and after the end.
-    local_candidates    all of ours, peer-reflexive ones too.
     deadline            seconds; take_packets is due then, math.inf while nothing is.
     failure_reason      a sentence once the state is FAILED.
 
@@ -96,7 +75,6 @@ class Agent:
         self.options = options
         self.state = IceState.NEW
         self.selected: Pair | None = None
-        self.local_candidates: list[Candidate] = []
         self.deadline = math.inf
         self.failure_reason = ""
         self.drops = Drops()
@@ -112,15 +90,14 @@ class Agent:
         self._remote_lite = False
         self._started = False
         self._now = -math.inf
-        self._bases: dict[Address, Candidate] = {}
-        self._foundations: dict[tuple[str, str], str] = {}
+        self._local = LocalCandidates(options.max_pairs)
         self._local_ended = False
         self._remote: dict[Address, Candidate] = {}
         self._remote_ended = False
         self._prflx_seen = 0
-        self._early: dict[tuple[Address, Address], tuple[int, bool, str]] = {}
+        self._early: dict[tuple[Address, Address], Asked] = {}
         self._checklist = Checklist(options.max_pairs)
-        self._checks: dict[bytes, Check] = {}
+        self._checks = Checks()
         self._pace = -math.inf
         self._pac = math.inf
         self._settled = math.inf
@@ -131,13 +108,18 @@ class Agent:
         self._outgoing: list[tuple[Address, Address, bytes]] = []
         self._events: list[Event] = []
 
+    @property
+    def local_candidates(self) -> list[Candidate]:
+        """Our candidates so far, peer-reflexive ones included."""
+        return list(self._local.all)
+
     # Commands
 
     def add_local_address(self, address: Address, *, interface: str = "") -> Candidate | None:
         """Make a host candidate of a bound UDP socket.
 
-        The caller's order is the order of preference within an address family; the families alternate, IPv6
-        first. Loopback addresses are taken: they reach loopback addresses of the peer only.
+        The caller's order is the order of preference within an address family; IPv6 and IPv4 alternate.
+        Loopback addresses are taken: they reach loopback addresses of the peer only.
 
         interface   name of the network interface, for reports.
 
@@ -150,25 +132,9 @@ class Agent:
             raise InvalidParameter(f"{address!r} is not the IP address and port of a bound socket")
         if self._local_ended:
             raise InvalidState("a local address came after the end of local candidates")
-        base = (ip, address[1])
-        if base in self._bases or not is_usable_local(ip):
+        candidate = self._local.add_host((ip, address[1]), interface)
+        if candidate is None:
             return None
-        # DEVIATION RFC 8445 §5.1.2.1: with IPv4 alone the first preference is 65534 and not 65535, because
-        # nobody knows yet whether an IPv6 address will follow.
-        family = [":" in other for other, _ in self._bases].count(":" in ip)
-        preference = max(65535 - 2 * family - (":" not in ip), 0)
-        candidate = Candidate(
-            self._foundation("host", ip),
-            1,
-            "udp",
-            candidate_priority("host", preference),
-            *base,
-            "host",
-            base=base,
-            interface=interface,
-        )
-        self._bases[base] = candidate
-        self.local_candidates.append(candidate)
         self._events.append(LocalCandidate(candidate))
         if self.state not in (IceState.NEW, *_ENDED):
             for remote in list(self._remote.values()):
@@ -249,7 +215,7 @@ class Agent:
                     pair.foundation = (pair.foundation[0], remote.foundation)
             self._checklist.update_priorities(controlling=self.controlling)
         if self.state is not IceState.NEW:
-            for base in self._bases.values():
+            for base in self._local.bases.values():
                 self._form_pair(base, remote)
             self._update_deadline()
 
@@ -279,6 +245,8 @@ class Agent:
         """Note that authenticated data of the peer came by the selected pair: it is no longer silent."""
         if self._consent is not None:
             self._consent.heard(now)
+            if self.state is IceState.DISCONNECTED:
+                self.deadline = now
 
     # From below
 
@@ -296,7 +264,7 @@ class Agent:
         if self.state in _ENDED:
             drops.inactive += len(datagrams)
             return
-        if local not in self._bases:
+        if local not in self._local.bases:
             drops.unknown_local += len(datagrams)
             return
         self._now = now
@@ -326,9 +294,8 @@ class Agent:
             return
         self._now = now
         self._begin_if_ready(now)
-        for check in list(self._checks.values()):
-            if check.deadline <= now:
-                self._handle_check_timeout(check, now)
+        for check in self._checks.due(now):
+            self._handle_check_timeout(check, now)
         self._tend_consent(now)
         if now >= self._nomination_due():
             self._nominating, _ = self._checklist.best_valid()
@@ -336,7 +303,15 @@ class Agent:
                 self._checklist.trigger(self._nominating)
         self._send_checks(now)
         if now >= self._pac and self._is_hopeless():
-            self._fail(self._explain_no_pair())
+            reason = explain_no_pair(
+                bases=len(self._local.bases),
+                remotes=len(self._remote),
+                pairs=len(self._checklist),
+                patience=self.options.pac,
+                drops=self.drops,
+                stats=self.stats,
+            )
+            self._fail(reason)
         self._update_deadline()
 
     def take_packets(self, now: float) -> list[tuple[Address, Address, list[bytes]]]:
@@ -389,15 +364,15 @@ class Agent:
         self._set_state(_CHECKING)
         pairs = [
             Pair(base, remote, controlling=self.controlling)
-            for base in self._bases.values()
+            for base in self._local.bases.values()
             for remote in self._remote.values()
             if reach(base.address) == reach(remote.address)
         ]
         for pair in sorted(pairs, key=lambda pair: -pair.priority):
             self._add_pair(pair)
         early, self._early = self._early, {}
-        for (local, remote_address), (priority, use_candidate, ufrag) in early.items():
-            self._checked_by_peer(local, remote_address, priority, use_candidate, ufrag, now)
+        for (local, remote_address), asked in early.items():
+            self._checked_by_peer(asked, local, remote_address, now)
 
     def _update_deadline(self) -> None:
         """Find the soonest thing to do; what is overdue is due at the latest `now` that we were told."""
@@ -407,7 +382,7 @@ class Agent:
         if self.state is IceState.NEW:
             self.deadline = self._now if self._started and self._remote_key else math.inf
             return
-        deadline = min((check.deadline for check in self._checks.values()), default=math.inf)
+        deadline = self._checks.deadline
         if self._checklist.triggered:
             deadline = min(deadline, self._pace - self.options.triggered_burst * self.options.ta)
         elif self._checklist.next_ordinary() is not None:
@@ -426,38 +401,7 @@ class Agent:
     def _is_hopeless(self) -> bool:
         return self.state is _CHECKING and self._checklist.is_exhausted()
 
-    def _explain_no_pair(self) -> str:
-        """Say why no pair became valid, from what was counted."""
-        drops, stats = self.drops, self.stats
-        if not self._bases:
-            return "no local candidates: no usable network interface was found"
-        left_out = [
-            f"{count} {what}"
-            for count, what in (
-                (drops.remote_host_name, "with host names"),
-                (drops.remote_tcp, "for TCP"),
-                (drops.remote_unusable, "with unusable addresses"),
-            )
-            if count
-        ]
-        ignored = f" (ignored: {', '.join(left_out)})" if left_out else ""
-        if not self._remote:
-            return f"no remote candidates: the peer told none of use{ignored}, and none of its checks arrived"
-        if not len(self._checklist):
-            return (
-                f"no candidate pairs: no address family in common with {len(self._remote)} remote candidates"
-            )
-        reason = f"none of {len(self._checklist)} candidate pairs was answered within {self.options.pac} s"
-        reason += f" ({stats.checks_sent} checks, {stats.requests_received} of the peer's arrived){ignored}"
-        if 401 in stats.errors_received or drops.unauthenticated_response:
-            return f"{reason}: the credentials do not match, is the description of another session?"
-        return f"{reason}: a firewall or NAT is in the way, or the peer is gone"
-
     # Candidates and pairs
-
-    def _foundation(self, type_: str, base_ip: str) -> str:
-        """Number the kinds of candidates: same type and base address, same foundation (section 5.1.1.3)."""
-        return self._foundations.setdefault((type_, base_ip), str(len(self._foundations) + 1))
 
     def _form_pair(self, base: Candidate, remote: Candidate) -> None:
         """Pair a base with a remote candidate that it can reach, while no pair is nominated.
@@ -477,18 +421,8 @@ class Agent:
         discarded = self._checklist.add(pair)
         if discarded is not None:
             self.drops.pairs_discarded += 1
-            self._forget_checks(discarded)
+            self._checks.forget(discarded)
         return discarded is not pair
-
-    def _forget_checks(self, pair: Pair) -> None:
-        for check in [check for check in self._checks.values() if check.pair is pair]:
-            del self._checks[check.id]
-
-    def _cancel_checks(self, pair: Pair) -> None:
-        """Retransmit no more, but take an answer that still comes (RFC 8445 section 7.3.1.4)."""
-        for check in self._checks.values():
-            if check.pair is pair and not check.is_consent:
-                check.cancel()
 
     def _make_room_for_remote(self) -> bool:
         """Let the oldest peer-reflexive candidate that never answered go, if the remote ones are too many."""
@@ -496,17 +430,19 @@ class Agent:
             return True
         for address, candidate in self._remote.items():
             if candidate.type == "prflx":
-                pairs = [self._checklist.get(base, address) for base in self._bases]
-                if not any(pair is not None and pair.state is _SUCCEEDED for pair in pairs):
+                pairs = [self._checklist.get(base, address) for base in self._local.bases]
+                if not any(
+                    pair is not None and (pair.state is _SUCCEEDED or pair is self.selected) for pair in pairs
+                ):
                     break
         else:
             return False
         del self._remote[address]
         self.drops.remote_overflow += 1
-        for base, pair in zip(self._bases, pairs, strict=True):
+        for base, pair in zip(self._local.bases, pairs, strict=True):
             self._valid.discard((base, address))
             if pair is not None:
-                self._forget_checks(pair)
+                self._checks.forget(pair)
                 self._checklist.remove(pair)
         return True
 
@@ -555,30 +491,31 @@ class Agent:
         nominates: bool = False,
         is_consent: bool = False,
     ) -> None:
-        """Write a Binding request (RFC 8445 sections 7.1 and 7.2.2) and keep it until it is answered.
-
-        DEVIATION RFC 8489 §6.1: no SOFTWARE, which helps nobody but who looks for our bugs.
-        """
-        priority = peer_reflexive_priority(self._bases[pair.local_address].priority)
-        role = stun.ICE_CONTROLLING if self.controlling else stun.ICE_CONTROLLED
-        attributes: dict[stun.Attribute[Any], Any] = {
-            stun.USERNAME: f"{self._remote_ufrag}:{self.ufrag}",
-            stun.PRIORITY: priority,
-            role: self._tie_breaker,
-        }
-        if nominates:
-            attributes[stun.USE_CANDIDATE] = True
+        """Send a Binding request and keep it until it is answered or times out."""
+        priority = peer_reflexive_priority(self._local.bases[pair.local_address].priority)
         transaction_id = self._random_bytes(12)
-        message = Message(stun.BINDING, MessageClass.REQUEST, transaction_id, attributes)
-        check = Check(transaction_id, message.write(self._remote_key), offsets, now)
-        check.pair = pair
-        check.controlling = self.controlling
-        check.priority = priority
-        check.nominates = nominates
-        check.is_consent = is_consent
-        self._checks[transaction_id] = check
+        request = write_request(
+            transaction_id,
+            f"{self._remote_ufrag}:{self.ufrag}",
+            self._remote_key,
+            priority=priority,
+            controlling=self.controlling,
+            tie_breaker=self._tie_breaker,
+            use_candidate=nominates,
+        )
+        self._checks[transaction_id] = Check(
+            transaction_id,
+            request,
+            offsets,
+            now,
+            pair,
+            controlling=self.controlling,
+            priority=priority,
+            nominates=nominates,
+            is_consent=is_consent,
+        )
         pair.requests_sent += 1
-        self._outgoing.append((pair.local_address, pair.remote_address, check.request))
+        self._outgoing.append((pair.local_address, pair.remote_address, request))
 
     def _handle_check_timeout(self, check: Check, now: float) -> None:
         if check.handle_timeout(now):
@@ -632,7 +569,7 @@ class Agent:
             else:
                 stats.responses_received += 1
                 self._check_succeeded(check, mapped, now)
-        elif code == 487 and self._role_conflicts < self.options.max_role_conflicts:
+        elif code == 487 and self._role_conflicts < self.options.max_role_conflicts and not self._remote_lite:
             self._resolve_conflict(check)
         elif code == 403 and check.is_consent:
             self._fail("the peer has revoked its consent (403)")
@@ -653,7 +590,8 @@ class Agent:
 
     def _check_succeeded(self, check: Check, mapped: Address, now: float) -> None:
         """Make the pair valid (RFC 8445 section 7.2.5.3)."""
-        pair = check.pair
+        # When a pair was nominated the others were removed, and the peer may have brought this one back.
+        pair = self._checklist.get(check.pair.local_address, check.pair.remote_address) or check.pair
         pair.responses_received += 1
         # After a retransmission it may be the answer to an earlier sending, but then the round trip is longer
         # than the RTO of at least 500 ms, and the next consent request measures it.
@@ -661,13 +599,12 @@ class Agent:
         pair.answered = now
         if pair.state is not _SUCCEEDED:
             pair.state = _SUCCEEDED
-            self._cancel_checks(pair)
+            self._checks.cancel(pair)
             if pair in self._checklist.triggered:
                 self._checklist.triggered.remove(pair)
             if self._checklist.get(pair.local_address, pair.remote_address) is None:
-                # Removed when another pair was nominated; now it is one to fall back on.
                 self._add_pair(pair)
-            pair.local = self._mapped_candidate(pair, mapped, check.priority)
+            pair.local = self._local.mapped(pair.local, pair.local_address, mapped, check.priority)
             self._checklist.update_priorities(controlling=self.controlling)
             self._checklist.thaw(pair.foundation)
             self._valid.add((pair.local_address, pair.remote_address))
@@ -680,115 +617,58 @@ class Agent:
         if check.nominates if self.controlling else pair.use_candidate:
             self._nominate(pair, now)
 
-    def _mapped_candidate(self, pair: Pair, mapped: Address, priority: int) -> Candidate:
-        """Find the local candidate that the peer sees, a new peer-reflexive one if need be.
-
-        DEVIATION RFC 8445 §7.2.5.3.2: the valid pair is the checked one with this candidate in it, for data
-        takes the same way; if the mapped address is a candidate of another base, the pair stays as it was.
-        Source: RFC 8445 sections 7.2.5.3.1 and 7.2.5.3.2.
-        """
-        base = pair.local_address
-        for candidate in self.local_candidates:
-            if candidate.transport_address == mapped:
-                return candidate if candidate.base == base else pair.local
-        if len(self.local_candidates) >= len(self._bases) + self.options.max_pairs:
-            return pair.local
-        candidate = Candidate(
-            self._foundation("prflx", base[0]), 1, "udp", priority, *mapped, "prflx", *base, base=base
-        )
-        self.local_candidates.append(candidate)
-        return candidate
-
     # Checks that we receive (RFC 8445 section 7.3)
 
     def _receive_request(self, message: Message, local: Address, remote: Address, now: float) -> None:
         """Answer a Binding request, at once and whether or not the remote credentials are known."""
-        username = message.get(stun.USERNAME)
-        if message.integrity is None or username is None:
-            self._answer_error(message, local, remote, 400)
+        stats = self.stats
+        asked = judge(message, self.ufrag, self._key)
+        if isinstance(asked, Asked) and not self._agree_on_roles(asked):
+            asked = Refusal(487, self._key)
+        if isinstance(asked, Refusal):
+            stats.errors_sent[asked.code] = stats.errors_sent.get(asked.code, 0) + 1
+            self._answer(write_refusal(message, asked), local, remote)
             return
-        ufrag, _, remote_ufrag = username.partition(":")
-        if ufrag != self.ufrag or not remote_ufrag or not message.is_authentic(self._key):
-            self._answer_error(message, local, remote, 401)
-            return
-        controlling, controlled = message.get(stun.ICE_CONTROLLING), message.get(stun.ICE_CONTROLLED)
-        priority = message.get(stun.PRIORITY)
-        if message.unknown:
-            self._answer_error(
-                message, local, remote, 420, {stun.UNKNOWN_ATTRIBUTES: message.unknown}, key=self._key
-            )
-            return
-        if priority is None or (controlling is not None and controlled is not None):
-            self._answer_error(message, local, remote, 400, key=self._key)
-            return
-        theirs = controlling if self.controlling else controlled
-        if theirs is not None:
-            # Both have the same role; the larger tie-breaker controls (section 7.3.1.1).
-            if (self._tie_breaker >= theirs) == self.controlling:
-                self._answer_error(message, local, remote, 487, key=self._key)
-                return
-            self.stats.role_switches += 1
-            self._take_role(not self.controlling)
-        self.stats.requests_received += 1
-        self.stats.successes_sent += 1
-        self._answer(
-            message, MessageClass.SUCCESS, {stun.XOR_MAPPED_ADDRESS: remote}, local, remote, self._key
-        )
-        use_candidate = stun.USE_CANDIDATE in message.attributes
+        stats.requests_received += 1
+        stats.successes_sent += 1
+        self._answer(write_success(message, remote, self._key), local, remote)
         if self.state is not IceState.NEW:
-            self._checked_by_peer(local, remote, priority, use_candidate, remote_ufrag, now)
-        elif (local, remote) in self._early or len(self._early) < self.options.max_early_checks:
-            self._valid.add((local, remote))
-            self._early[local, remote] = (priority, use_candidate, remote_ufrag)
-        else:
-            self.drops.early_overflow += 1
-
-    def _answer(
-        self,
-        request: Message,
-        message_class: MessageClass,
-        attributes: dict[stun.Attribute[Any], Any],
-        local: Address,
-        remote: Address,
-        key: bytes | None,
-    ) -> None:
-        """Queue an answer from where the request came to, with the integrity that the request had."""
-        if len(self._outgoing) >= self.options.max_queued:
-            self.drops.queue_overflow += 1
+            self._checked_by_peer(asked, local, remote, now)
             return
-        answer = Message(stun.BINDING, message_class, request.transaction_id, attributes)
-        datagram = answer.write(key, integrity=request.integrity or stun.MESSAGE_INTEGRITY)
-        self._outgoing.append((local, remote, datagram))
+        early = self._early.get((local, remote))
+        if early is None and len(self._early) >= self.options.max_early_checks:
+            self.drops.early_overflow += 1
+        elif early is None or asked.use_candidate or not early.use_candidate:
+            self._valid.add((local, remote))
+            self._early[local, remote] = asked
 
-    def _answer_error(
-        self,
-        request: Message,
-        local: Address,
-        remote: Address,
-        code: int,
-        attributes: dict[stun.Attribute[Any], Any] | None = None,
-        *,
-        key: bytes | None = None,
-    ) -> None:
-        """Refuse a request; only an authenticated one gets a signed refusal (RFC 8489 section 9.1.3)."""
-        self.stats.errors_sent[code] = self.stats.errors_sent.get(code, 0) + 1
-        content = {stun.ERROR_CODE: (code, _REASONS[code]), **(attributes or {})}
-        self._answer(request, MessageClass.ERROR, content, local, remote, key)
+    def _answer(self, datagram: bytes, local: Address, remote: Address) -> None:
+        """Queue an answer, to leave from where the request came to (RFC 8489 section 6.3.1.2)."""
+        if len(self._outgoing) < self.options.max_queued:
+            self._outgoing.append((local, remote, datagram))
+        else:
+            self.drops.queue_overflow += 1
 
-    def _checked_by_peer(
-        self,
-        local: Address,
-        remote: Address,
-        priority: int,
-        use_candidate: bool,
-        remote_ufrag: str,
-        now: float,
-    ) -> None:
+    def _agree_on_roles(self, asked: Asked) -> bool:
+        """If the peer has our role, let the larger tie-breaker control: False if the peer has to give in.
+
+        Source: RFC 8445 section 7.3.1.1.
+        """
+        theirs = asked.controlling if self.controlling else asked.controlled
+        if theirs is None:
+            return True
+        if (self._tie_breaker >= theirs) == self.controlling:
+            return False
+        self.stats.role_switches += 1
+        self._take_role(not self.controlling)
+        return True
+
+    def _checked_by_peer(self, asked: Asked, local: Address, remote: Address, now: float) -> None:
         """Learn from an answered check: its source, a pair to check back, a nomination.
 
         Source: RFC 8445 sections 7.3.1.3 to 7.3.1.5.
         """
-        if remote_ufrag != self._remote_ufrag:
+        if asked.remote_ufrag != self._remote_ufrag:
             self.drops.foreign_ufrag += 1
             self._valid.discard((local, remote))
             return
@@ -799,7 +679,7 @@ class Agent:
                 self._valid.discard((local, remote))
                 return
             self._prflx_seen += 1
-            candidate = Candidate(f"prflx{self._prflx_seen}", 1, "udp", priority, *remote, "prflx")
+            candidate = Candidate(f"prflx{self._prflx_seen}", 1, "udp", asked.priority, *remote, "prflx")
             self._remote[remote] = candidate
         self._valid.add((local, remote))
         selected = self.selected
@@ -807,7 +687,7 @@ class Agent:
         if pair is None:
             if self.controlling and selected is not None and selected.nominated:
                 return  # We have nominated: the peer's other pairs are answered, not checked back.
-            pair = Pair(self._bases[local], candidate, controlling=self.controlling)
+            pair = Pair(self._local.bases[local], candidate, controlling=self.controlling)
             if not self._add_pair(pair):
                 return
         pair.requests_received += 1
@@ -816,32 +696,23 @@ class Agent:
             pair.state = PairState.FAILED if pair.state is _SUCCEEDED else pair.state
         if pair is selected and self._consent is not None:
             self._consent.heard(now)
-        if use_candidate and self.controlling:
+        if asked.use_candidate and self.controlling:
             self.drops.use_candidate_ignored += 1
-        elif use_candidate and pair.state is _SUCCEEDED:
+        elif asked.use_candidate and pair.state is _SUCCEEDED:
             self._nominate(pair, now)
-        elif use_candidate:
+        elif asked.use_candidate:
             pair.use_candidate = True
         if pair.state is not _SUCCEEDED:
             if pair.state is _IN_PROGRESS:
-                self._cancel_checks(pair)
+                self._checks.cancel(pair)
             self._checklist.trigger(pair)
 
     # Selection, nomination (RFC 8445 section 8), consent (RFC 7675)
 
     def _select(self, pair: Pair, now: float) -> None:
         """Send data by this pair from now on."""
-        options = self.options
         self.selected = pair
-        self._consent = Consent(
-            now,
-            pair.answered,
-            interval=options.consent_interval,
-            expiry=options.consent_expiry,
-            silence=options.disconnected_after,
-            answer_timeout=options.answer_timeout,
-            random_bytes=self._random_bytes,
-        )
+        self._consent = Consent(now, pair.answered, self.options, self._random_bytes)
         self._events.append(PairSelected(pair))
 
     def _nomination_due(self) -> float:
@@ -884,7 +755,7 @@ class Agent:
         if selected is not pair:
             self._select(pair, now)
         for other in self._checklist.conclude():
-            self._cancel_checks(other)
+            self._checks.cancel(other)
         self._set_state(IceState.COMPLETED)
 
     def _tend_consent(self, now: float) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from rtcstack.ice.options import Options
+
 __all__ = ["Consent"]
 
 
@@ -19,12 +21,9 @@ class Consent:
     """
 
     __slots__ = (
-        "_answer_timeout",
-        "_expiry",
         "_heard",
-        "_interval",
+        "_options",
         "_random_bytes",
-        "_silence",
         "_unanswered",
         "expires",
         "next_check",
@@ -34,27 +33,20 @@ class Consent:
         self,
         now: float,
         answered: float,
-        *,
-        interval: float,
-        expiry: float,
-        silence: float,
-        answer_timeout: float,
+        options: Options,
         random_bytes: Callable[[int], bytes],
     ) -> None:
-        self._interval = interval
-        self._expiry = expiry
-        self._silence = silence
-        self._answer_timeout = answer_timeout
+        self._options = options
         self._random_bytes = random_bytes
         self._unanswered = math.inf
         self._heard = now
-        self.expires = answered + expiry
+        self.expires = answered + options.consent_expiry
         self._schedule(now)
 
     def _schedule(self, now: float) -> None:
         # 0.8 to 1.2 times the interval, so that many connections do not check in step.
         fraction = int.from_bytes(self._random_bytes(2), "big") / 0xFFFF
-        self.next_check = now + self._interval * (0.8 + 0.4 * fraction)
+        self.next_check = now + self._options.consent_interval * (0.8 + 0.4 * fraction)
 
     def check_sent(self, now: float) -> None:
         """Note that a consent request has gone out; the next one is due 4 to 6 s later."""
@@ -63,7 +55,7 @@ class Consent:
 
     def refresh(self, now: float) -> None:
         """Note a valid answer: consent lasts for another 30 s."""
-        self.expires = now + self._expiry
+        self.expires = now + self._options.consent_expiry
         self.heard(now)
 
     def heard(self, now: float) -> None:
@@ -78,4 +70,6 @@ class Consent:
         Both ends may have nothing to say for 6 s, so silence alone proves nothing: our question must have
         stayed unanswered too.
         """
-        return max(self._heard + self._silence, self._unanswered + self._answer_timeout)
+        return max(
+            self._heard + self._options.disconnected_after, self._unanswered + self._options.answer_timeout
+        )
