@@ -52,6 +52,7 @@ class Reassembly:
     """
 
     __slots__ = (
+        "_current",
         "_headless",
         "_held",
         "_mask",
@@ -76,7 +77,10 @@ class Reassembly:
         self._next: dict[int, int] = {}
         # Stream id -> SSN or MID -> message that waits for an earlier one; None for one that was too large.
         self._held: dict[int, dict[int, Message | None]] = {}
-        # TSN that a run of fragments misses at its end, or in front of its beginning -> the run.
+        # The run of fragments that grew last and has no end yet. It is kept out of the dict: there each
+        # fragment of a bulk transfer would cost a removal and an insertion, and every fifth a rebuilding.
+        self._current: _Run | None = None
+        # TSN that a run misses at its end (if it is not current), or in front of its beginning -> the run.
         self._open: dict[int, _Run] = {}
         self._headless: dict[int, _Run] = {}
         # (stream id, UNORDERED or 0) -> MID -> incomplete message in I-DATA chunks.
@@ -108,20 +112,17 @@ class Reassembly:
                 self._deliver_in_order(stream_id, ssn, (stream_id, ppid, payload))
             return
 
-        run = None if flags & BEGIN else self._open.pop(tsn, None)
-        if run is None:
-            run = _Run(tsn, stream_id, ssn, ppid, flags)
-        elif (
-            run.stream_id != stream_id
-            or run.unordered != flags & UNORDERED
-            or (run.ssn != ssn and not run.unordered)
-        ):
-            raise ProtocolViolation(f"TSN {tsn} does not belong to the message that it continues")
-        if run.parts is not None:
-            run.parts.append(payload)
-            run.size += len(payload)
-            self.size += len(payload) + PIECE_OVERHEAD
+        run = self._current
+        if run is None or run.next != tsn or flags & BEGIN:
+            run = self._find_run(tsn, stream_id, ssn, ppid, flags)
+        if run.stream_id != stream_id or run.unordered != flags & UNORDERED or run.ssn != ssn:
+            self._check_same_message(run, tsn, stream_id, ssn, flags)
         run.next = (tsn + 1) & U32
+        if run.parts is not None:
+            size = len(payload)
+            run.parts.append(payload)
+            run.size += size
+            self.size += size + PIECE_OVERHEAD
         if flags & END:
             run.end = END
         elif self._headless and (right := self._headless.pop(tsn, None)) is not None:
@@ -130,22 +131,32 @@ class Reassembly:
             self.size -= _held_by(run)
             run.parts = None
             self.oversized.append(stream_id)
-        if not run.end:
-            self._open[run.next] = run
-        elif run.begin:
-            self._complete(run, stream_id, run.ssn, run.unordered)
-            return
-        if not run.begin:
-            self._headless[(run.first - 1) & U32] = run
+        if run.end:
+            self._current = None
+            if run.begin:
+                self._complete(run, stream_id, run.ssn, run.unordered)
+
+    def _find_run(self, tsn: int, stream_id: int, ssn: int, ppid: int, flags: int) -> _Run:
+        """Make current the run that a fragment continues, or a new one."""
+        self._park()
+        run = None if flags & BEGIN else self._open.pop(tsn, None)
+        if run is None:
+            run = _Run(tsn, stream_id, ssn, ppid, flags)
+            if not run.begin:
+                self._headless[(tsn - 1) & U32] = run
+        self._current = run
+        return run
+
+    def _park(self) -> None:
+        """Put the current run among those that wait."""
+        if self._current is not None:
+            self._open[self._current.next] = self._current
+            self._current = None
 
     def _merge(self, run: _Run, right: _Run) -> None:
         """Join to a run the one that begins where it ends."""
-        if (
-            run.stream_id != right.stream_id
-            or run.unordered != right.unordered
-            or (run.ssn != right.ssn and not run.unordered)
-        ):
-            raise ProtocolViolation(f"TSN {right.first} does not belong to the message that it continues")
+        self._check_same_message(run, right.first, right.stream_id, right.ssn, right.unordered)
+        self._open.pop(right.next, None)
         if run.parts is None or right.parts is None:
             self.size -= _held_by(run) + _held_by(right)
             run.parts = None
@@ -158,6 +169,12 @@ class Reassembly:
         run.next = right.next
         run.end = right.end
         run.size += right.size
+
+    def _check_same_message(self, run: _Run, tsn: int, stream_id: int, ssn: int, flags: int) -> None:
+        """Raise ProtocolViolation unless a run and what continues it agree; unordered ones need no SSN."""
+        unordered = flags & UNORDERED
+        if run.stream_id != stream_id or run.unordered != unordered or (run.ssn != ssn and not unordered):
+            raise ProtocolViolation(f"TSN {tsn} does not belong to the message that it continues")
 
     def _complete(self, pieces: _Run | _Partial, stream_id: int, number: int, unordered: int) -> None:
         """Deliver a message of which the last fragment has come, or pass over it if it was too large."""
@@ -292,6 +309,7 @@ class Reassembly:
                       that has been passed already changes nothing.
         Source: RFC 3758 section 3.6.
         """
+        self._park()
         for waiting in (self._open, self._headless):
             for run in [run for tsn, run in waiting.items() if (cumulative - tsn) & U32 < _HALF32]:
                 self._forget_run(run)
@@ -342,6 +360,7 @@ class Reassembly:
         one have come, so with a peer that keeps to the rules nothing waits.
         Source: RFC 6525 section 5.2.2; RFC 8260 section 2.3.2.
         """
+        self._park()
         ids = set(stream_ids)
         if not ids:
             for state in (self._next, self._held, self._open, self._headless, self._partial):
