@@ -39,12 +39,26 @@ def peer_name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture
+def sides(peer_name: str, process: Callable[[str], PeerProcess]) -> tuple[Side, ProcessSide]:
+    """We, and a real peer."""
+    theirs = ProcessSide(process(peer_name))
+    return (OurSide() if LEFT == "rtcstack" else ProcessSide(process(LEFT))), theirs
+
+
 @pytest.fixture(params=[True, False], ids=["we-offer", "they-offer"])
-def pair(
-    request: pytest.FixtureRequest, peer_name: str, process: Callable[[str], PeerProcess]
-) -> Iterator[Pair]:
-    """We on the left, a real peer on the right, nothing signaled yet."""
-    left: Side = OurSide() if LEFT == "rtcstack" else ProcessSide(process(LEFT))
-    pair = Pair(left, ProcessSide(process(peer_name)), left_offers=request.param)
+def pair(request: pytest.FixtureRequest, sides: tuple[Side, ProcessSide]) -> Iterator[Pair]:
+    """We on the left, a real peer on the right, nothing signaled yet; in both roles."""
+    pair = Pair(*sides, left_offers=request.param)
     yield pair
-    pair.close()
+    pair.abort()
+
+
+@pytest.fixture
+def pair_with_media(sides: tuple[Side, ProcessSide]) -> Iterator[Pair]:
+    """A real peer on the right that will offer audio and video beside the data."""
+    ours, theirs = sides
+    theirs.add_media()
+    pair = Pair(ours, theirs, left_offers=False)
+    yield pair
+    pair.abort()

@@ -24,7 +24,9 @@ class Signaling(enum.Enum):
 
     TRICKLE = "the description first, candidates as they are found"
     FULL = "the description with every candidate inside, after gathering"
-    CANDIDATES_FIRST = "to the left side all candidates before the description; to the right side TRICKLE"
+    CANDIDATES_FIRST = (
+        "to the left side all candidates and their end, then the description; to the right TRICKLE"
+    )
 
 
 def split_candidates(sdp: str) -> tuple[str, list[str]]:
@@ -69,6 +71,7 @@ class _Wire:
             for name in inside:
                 self._target.add_candidate("0", 0, name)
             self._carry_candidates()
+            self._target.add_candidate("0", 0, "")
         self._target.set_remote_description(kind, sdp)
 
     def _carry_candidates(self) -> None:
@@ -138,6 +141,7 @@ class Pair:
         self.until(lambda: len(channel.received) >= count, f"{channel.label!r} receives {count} messages")
         return channel.received
 
-    def close(self) -> None:
-        self.left.close()
-        self.right.close()
+    def abort(self) -> None:
+        """Leave nothing behind, whatever state the call is in."""
+        self.left.abort()
+        self.right.abort()

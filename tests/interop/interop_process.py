@@ -4,6 +4,7 @@ One process serves every connection of its kind, told apart by `pc`.  Commands g
 
     {"do": "create", "pc": "1"}
     {"do": "channel", "pc": "1", "channel": "a", "label": "chat", "options": {W3C's RTCDataChannelInit}}
+    {"do": "media", "pc": "1"}                                        the offer will have audio and video
     {"do": "offer", "pc": "1"}
     {"do": "remote", "pc": "1", "type": "offer", "sdp": "..."}        an offer is answered at once
     {"do": "candidate", "pc": "1", "mid": "0", "index": 0, "candidate": "candidate:..."}

@@ -85,6 +85,9 @@ class ProcessSide:
         self.command("channel", channel=channel.key, label=label, options=options)
         return channel
 
+    def add_media(self) -> None:
+        self.command("media")
+
     def create_offer(self) -> None:
         self.command("offer")
 
@@ -96,6 +99,9 @@ class ProcessSide:
 
     def close(self) -> None:
         self.command("close")
+
+    def abort(self) -> None:
+        self.close()
 
     def step(self, timeout: float) -> None:
         event = self._process.take_event(self._pc, timeout)
@@ -259,6 +265,9 @@ class OurSide:
 
     def close(self) -> None:
         self._connection.close()
+
+    def abort(self) -> None:
+        self._connection.abort()
 
     def report(self) -> str:
         lines = [

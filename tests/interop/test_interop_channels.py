@@ -13,7 +13,7 @@ LABEL = "Grüße, κόσμε, 世界 🎲"
 PROTOCOL = "prötöcol/1 ✓"
 
 
-def sides(pair: Pair, announced_by: str) -> tuple[Side, Side]:
+def here_and_there(pair: Pair, announced_by: str) -> tuple[Side, Side]:
     return (pair.left, pair.right) if announced_by == "us" else (pair.right, pair.left)
 
 
@@ -35,7 +35,7 @@ def negotiated(pair: Pair, label: str, id: int) -> tuple[Channel, Channel]:
 
 @pytest.mark.parametrize("announced_by", ["us", "them"])
 def test_a_channel_announced_in_band_arrives_with_label_and_protocol(pair: Pair, announced_by: str):
-    here, there = sides(pair, announced_by)
+    here, there = here_and_there(pair, announced_by)
     label, protocol = LABEL, PROTOCOL
     if Defect.OPEN_COUNTS_CHARACTERS in DEFECTS[here.name]:
         label, protocol = "chat", "protocol/1"
@@ -53,7 +53,7 @@ def test_a_channel_announced_in_band_arrives_with_label_and_protocol(pair: Pair,
 
 @pytest.mark.parametrize("announced_by", ["us", "them"])
 def test_channels_created_before_connecting_open(pair: Pair, announced_by: str):
-    here, there = sides(pair, announced_by)
+    here, there = here_and_there(pair, announced_by)
     if pair.offerer is not here:
         pair.offerer.create_channel("of the offerer")
     channels = [here.create_channel(f"early {i}") for i in range(3)]
@@ -87,7 +87,7 @@ RELIABILITIES = [
 
 @pytest.mark.parametrize("announced_by", ["us", "them"])
 def test_the_reliability_of_a_channel_is_seen_on_the_other_side(pair: Pair, announced_by: str):
-    here, there = sides(pair, announced_by)
+    here, there = here_and_there(pair, announced_by)
     pair.connect()
 
     for number, options in enumerate(RELIABILITIES):
@@ -128,7 +128,7 @@ def test_the_id_of_a_closed_channel_serves_again(pair: Pair, closed_by: str):
 
 @pytest.mark.parametrize("announced_by", ["us", "them"])
 def test_channels_open_and_close_again_and_again(pair: Pair, announced_by: str):
-    here, there = sides(pair, announced_by)
+    here, there = here_and_there(pair, announced_by)
     pair.connect()
     for generation in range(5):
         channel = here.create_channel(f"generation {generation}")

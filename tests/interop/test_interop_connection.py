@@ -37,3 +37,17 @@ def test_the_end_of_a_call_is_noticed_by_the_other_side(pair: Pair, closed_by: s
         ),
         f"{staying.name} notices that {closing.name} has closed",
     )
+
+
+def test_audio_and_video_in_an_offer_are_declined_and_the_data_flows(pair_with_media: Pair):
+    pair = pair_with_media
+    theirs = pair.right.create_channel("data")
+    pair.connect()
+    ours = pair.arrival(pair.left, "data")
+    theirs.send("beside the media")
+    assert pair.received(ours, 1) == ["beside the media"]
+
+    assert pair.left.description is not None
+    _, answer = pair.left.description
+    sections = [line.split()[:2] for line in answer.splitlines() if line.startswith("m=")]
+    assert {tuple(section) for section in sections} >= {("m=audio", "0"), ("m=video", "0")}

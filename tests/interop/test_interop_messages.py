@@ -76,3 +76,17 @@ def test_2000_mixed_messages_keep_their_order_in_both_directions_at_once(pair: P
     theirs.send(*reversed(mixed))
     assert digest(pair.received(theirs, len(mixed))) == digest(mixed)
     assert digest(pair.received(ours, len(mixed))) == digest(mixed[::-1])
+
+
+@pytest.mark.parametrize("closing", ["the channel", "the connection"])
+def test_what_we_sent_before_closing_arrives(pair: Pair, closing: str):
+    ours, theirs = open_channel(pair)
+    large = random.Random(4).randbytes(100_000)
+    last: list[Message] = [*(f"message {number}" for number in range(20)), large, "the last"]
+    ours.send(*last)
+    if closing == "the channel":
+        ours.close()
+    else:
+        pair.left.close()
+    assert digest(pair.received(theirs, len(last))) == digest(last)
+    pair.until(lambda: ours.state == theirs.state == "closed", "the channel is closed on both sides")

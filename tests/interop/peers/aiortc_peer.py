@@ -75,6 +75,10 @@ class Peer:
     async def do_channel(self, channel: str, label: str, options: dict[str, Any]) -> None:
         self.watch(channel, self.connection.createDataChannel(label, **options))
 
+    async def do_media(self) -> None:
+        self.connection.addTransceiver("audio")
+        self.connection.addTransceiver("video")
+
     async def do_offer(self) -> None:
         await self.describe(await self.connection.createOffer())
 

@@ -58,6 +58,11 @@ class Peer {
     this.watch(channel, this.connection.createDataChannel(label, options));
   }
 
+  media() {
+    this.connection.addTransceiver("audio");
+    this.connection.addTransceiver("video");
+  }
+
   async offer() {
     await this.describe(await this.connection.createOffer());
   }

@@ -53,6 +53,14 @@ class Peer {
     this.watch(channel, this.connection.createDataChannel(label, { ...rest, unordered: ordered === false }));
   }
 
+  media() {
+    const audio = new ndc.Audio("audio", "SendRecv");
+    audio.addOpusCodec(111);
+    const video = new ndc.Video("video", "SendRecv");
+    video.addVP8Codec(96);
+    this.tracks = [this.connection.addTrack(audio), this.connection.addTrack(video)];
+  }
+
   offer() {
     this.connection.setLocalDescription("offer");
   }
