@@ -10,13 +10,7 @@ from collections.abc import Callable
 from rtcstack import stun
 from rtcstack.errors import InvalidParameter, InvalidState, WireError
 from rtcstack.ice.binding import Asked, Refusal, judge, write_refusal, write_request, write_success
-from rtcstack.ice.candidate import (
-    Candidate,
-    is_usable_remote,
-    normalize,
-    peer_reflexive_priority,
-    reach,
-)
+from rtcstack.ice.candidate import Candidate, normalize, peer_reflexive_priority, reach
 from rtcstack.ice.checklist import Checklist
 from rtcstack.ice.checks import Check, Checks
 from rtcstack.ice.consent import Consent
@@ -34,6 +28,7 @@ from rtcstack.ice.explain import explain_no_pair
 from rtcstack.ice.local_candidates import LocalCandidates
 from rtcstack.ice.options import Options
 from rtcstack.ice.pair import Pair, PairState
+from rtcstack.ice.remote_candidates import RemoteCandidates
 from rtcstack.stun import Address, Message, MessageClass
 
 __all__ = ["Agent"]
@@ -92,9 +87,7 @@ class Agent:
         self._now = -math.inf
         self._local = LocalCandidates(options.max_pairs)
         self._local_ended = False
-        self._remote: dict[Address, Candidate] = {}
-        self._remote_ended = False
-        self._prflx_seen = 0
+        self._remote = RemoteCandidates(options.max_remote_candidates)
         self._early: dict[tuple[Address, Address], Asked] = {}
         self._checklist = Checklist(options.max_pairs)
         self._checks = Checks()
@@ -172,43 +165,17 @@ class Agent:
 
         Source: RFC 8838 section 11.
         """
-        drops = self.drops
         if self.state in _ENDED:
             return
-        if self._remote_ended:
-            drops.remote_late += 1
+        remote = self._remote.screen(candidate, self.drops)
+        if remote is None:
             return
-        if candidate.transport.lower() != "udp":
-            drops.remote_tcp += 1
-            return
-        ip = normalize(candidate.address)
-        if ip is None:
-            drops.remote_host_name += 1
-            return
-        if candidate.component != 1 or not is_usable_remote(ip, candidate.port):
-            drops.remote_unusable += 1
-            return
-        address = (ip, candidate.port)
+        address = remote.transport_address
         known = self._remote.get(address)
-        if known is not None and known.type != "prflx":
-            drops.remote_duplicate += 1
-            return
         if known is None and not self._make_room_for_remote():
-            drops.remote_overflow += 1
             return
-        remote = Candidate(
-            candidate.foundation,
-            1,
-            "udp",
-            candidate.priority,
-            *address,
-            candidate.type,
-            candidate.related_address,
-            candidate.related_port,
-        )
         self._remote[address] = remote
         if known is not None:
-            # The peer has reached us before its signalling did (RFC 8445 section 7.3.1.3).
             for pair in self._checklist:
                 if pair.remote is known:
                     pair.remote = remote
@@ -221,7 +188,7 @@ class Agent:
 
     def end_of_remote_candidates(self) -> None:
         """Note that the peer will send no more candidates; later ones are ignored (RFC 8838 section 14)."""
-        self._remote_ended = True
+        self._remote.has_ended = True
         self._update_deadline()
 
     def set_controlling(self, controlling: bool) -> None:
@@ -286,6 +253,8 @@ class Agent:
                 self.stats.indications_received += 1
             else:
                 self._receive_response(message, local, remote, now)
+                if self.state in _ENDED:
+                    return
         self._update_deadline()
 
     def handle_timeout(self, now: float) -> None:
@@ -370,6 +339,7 @@ class Agent:
         ]
         for pair in sorted(pairs, key=lambda pair: -pair.priority):
             self._add_pair(pair)
+        self._valid.clear()  # Those of early checks return, if they were this peer's.
         early, self._early = self._early, {}
         for (local, remote_address), asked in early.items():
             self._checked_by_peer(asked, local, remote_address, now)
@@ -426,21 +396,21 @@ class Agent:
 
     def _make_room_for_remote(self) -> bool:
         """Let the oldest peer-reflexive candidate that never answered go, if the remote ones are too many."""
-        if len(self._remote) < self.options.max_remote_candidates:
+        if not self._remote.is_full:
             return True
-        for address, candidate in self._remote.items():
-            if candidate.type == "prflx":
-                pairs = [self._checklist.get(base, address) for base in self._local.bases]
-                if not any(
-                    pair is not None and (pair.state is _SUCCEEDED or pair is self.selected) for pair in pairs
-                ):
-                    break
-        else:
-            return False
-        del self._remote[address]
         self.drops.remote_overflow += 1
-        for base, pair in zip(self._local.bases, pairs, strict=True):
+        address = self._remote.evict(
+            {
+                pair.remote_address
+                for pair in self._checklist
+                if pair.state is _SUCCEEDED or pair is self.selected
+            }
+        )
+        if address is None:
+            return False
+        for base in self._local.bases:
             self._valid.discard((base, address))
+            pair = self._checklist.get(base, address)
             if pair is not None:
                 self._checks.forget(pair)
                 self._checklist.remove(pair)
@@ -670,17 +640,12 @@ class Agent:
         """
         if asked.remote_ufrag != self._remote_ufrag:
             self.drops.foreign_ufrag += 1
-            self._valid.discard((local, remote))
             return
         candidate = self._remote.get(remote)
         if candidate is None:
             if not self._make_room_for_remote():
-                self.drops.remote_overflow += 1
-                self._valid.discard((local, remote))
                 return
-            self._prflx_seen += 1
-            candidate = Candidate(f"prflx{self._prflx_seen}", 1, "udp", asked.priority, *remote, "prflx")
-            self._remote[remote] = candidate
+            candidate = self._remote.learn(remote, asked.priority)
         self._valid.add((local, remote))
         selected = self.selected
         pair = self._checklist.get(local, remote)
@@ -731,7 +696,7 @@ class Agent:
         best, better_pending = self._checklist.best_valid()
         if best is None:
             return math.inf
-        final = self._remote_ended or best.local.type == best.remote.type == "host"
+        final = self._remote.has_ended or best.local.type == best.remote.type == "host"
         return self._settled if better_pending or not final else -math.inf
 
     def _nominate(self, pair: Pair, now: float) -> None:
@@ -741,6 +706,8 @@ class Agent:
         one it nominates now is the one it uses.
         """
         selected, consent = self.selected, self._consent
+        if pair is selected and pair.nominated:
+            return
         if (
             selected is not None
             and consent is not None

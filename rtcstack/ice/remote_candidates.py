@@ -1,0 +1,67 @@
+"""The peer's candidates: screened when signalled, learned when its checks come from elsewhere, bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import replace
+
+from rtcstack.ice.candidate import Candidate, is_usable_remote, normalize
+from rtcstack.ice.events import Drops
+from rtcstack.stun import Address
+
+__all__ = ["RemoteCandidates"]
+
+
+class RemoteCandidates(dict[Address, Candidate]):
+    """Remote candidates by transport address, the oldest first.
+
+    limit       how many at most.
+    has_ended   whether the peer has said that there are no more (RFC 8838 section 14).
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+        self._learned = 0
+        self.has_ended = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one has to go before another may come."""
+        return len(self) >= self._limit
+
+    def screen(self, candidate: Candidate, drops: Drops) -> Candidate | None:
+        """Check a signalled candidate; None, and a counter, if it cannot be used or says nothing new.
+
+        One that was peer-reflexive until now is new: the peer's check was faster than its signalling.
+        Source: RFC 8445 section 7.3.1.3, RFC 8838 sections 11 and 14.
+        """
+        ip = normalize(candidate.address)
+        if self.has_ended:
+            drops.remote_late += 1
+        elif candidate.transport.lower() != "udp":
+            drops.remote_tcp += 1
+        elif ip is None:
+            drops.remote_host_name += 1
+        elif candidate.component != 1 or not is_usable_remote(ip, candidate.port):
+            drops.remote_unusable += 1
+        elif (known := self.get((ip, candidate.port))) is not None and known.type != "prflx":
+            drops.remote_duplicate += 1
+        else:
+            return replace(candidate, transport="udp", address=ip, base=None)
+        return None
+
+    def learn(self, address: Address, priority: int) -> Candidate:
+        """Add a peer-reflexive candidate, of a foundation of its own (RFC 8445 section 7.3.1.3)."""
+        self._learned += 1
+        candidate = Candidate(f"prflx{self._learned}", 1, "udp", priority, *address, "prflx")
+        self[address] = candidate
+        return candidate
+
+    def evict(self, proven: Container[Address]) -> Address | None:
+        """Take out the oldest peer-reflexive candidate that is not proven; None if there is none."""
+        for address, candidate in self.items():
+            if candidate.type == "prflx" and address not in proven:
+                del self[address]
+                return address
+        return None
