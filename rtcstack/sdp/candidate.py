@@ -55,11 +55,10 @@ class CandidateLine:
             f"candidate:{self.foundation} {self.component} {self.transport} {self.priority}",
             f"{self.address} {self.port} typ {self.type}",
         ]
-        if self.related_address is not None:
-            parts.append(f"raddr {self.related_address} rport {self.related_port or 0}")
-        elif self.type != "host":
-            # Firefox refuses such candidates without them; RFC 8839 §5.1 has the values for "not told".
-            parts.append(f"raddr {'::' if ':' in self.address else '0.0.0.0'} rport 9")
+        if self.related_address is not None or self.type != "host":
+            # Firefox refuses the other types without them; RFC 8839 §5.1 has the values for "not told".
+            address = self.related_address or ("::" if ":" in self.address else "0.0.0.0")
+            parts.append(f"raddr {address} rport {9 if self.related_port is None else self.related_port}")
         if self.tcp_type is not None:
             parts.append(f"tcptype {self.tcp_type}")
         parts.extend(f"{name} {value}" for name, value in self.extensions)

@@ -129,11 +129,11 @@ def write_offer(local: LocalParameters, previous: SessionDescription | None = No
     kept = previous.media if previous is not None else ()
     data = data_section(previous) if previous is not None else None
     mid = data.mid if data is not None and data.mid else _unused_mid(local.mid, kept)
-    blocks = [
-        _data_lines(local, section, mid) if section is data else _rejected_lines(section) for section in kept
-    ]
-    if data is None:
-        blocks.append(_data_lines(local, None, mid))
+    blocks = [_rejected_lines(section) for section in kept]
+    if data is not None:
+        blocks[data.index] = _data_lines(local, mid, data)
+    else:
+        blocks.append(_data_lines(local, mid))
     version = max(local.session_version, previous.session_version + 1 if previous is not None else 0)
     return _description(local, version, mid, blocks)
 
@@ -160,7 +160,7 @@ def write_answer(offer: SessionDescription, local: LocalParameters) -> SessionDe
             tls_id=local.tls_id if remote.tls_id is not None else None,
             sctp_init=local.sctp_init if remote.sctp_init is not None else None,
         )
-        blocks[data.index] = _data_lines(answer, data, data.mid)
+        blocks[data.index] = _data_lines(answer, data.mid, data)
         if offer.bundled_with(data):
             bundled = data.mid
     return _description(local, local.session_version, bundled, blocks)
@@ -177,8 +177,8 @@ def _description(
     return SessionDescription.parse("\r\n".join(lines))
 
 
-def _data_lines(local: LocalParameters, like: MediaSection | None, mid: str) -> list[str]:
-    """Write the data section; `like` is the one whose protocol and dialect it must repeat."""
+def _data_lines(local: LocalParameters, mid: str, like: MediaSection | None = None) -> list[str]:
+    """Write the data section; `like` is the one whose protocol and dialect it repeats."""
     protocol = like.protocol if like is not None else "UDP/DTLS/SCTP"
     legacy = like is not None and _is_legacy(like)
     port, address = _default_destination(local.candidates)
@@ -219,7 +219,7 @@ def _rejected_lines(section: MediaSection) -> list[str]:
 
 def _default_destination(candidates: Sequence[CandidateLine]) -> tuple[int, str]:
     """Return port and address for m= and c=: the candidate most likely to work (RFC 8839 §4.2.1.2)."""
-    usable = [c for c in candidates if c.transport == "udp" and not c.address.endswith(".local")]
+    usable = [c for c in candidates if c.transport == "udp" and c.port and not c.address.endswith(".local")]
     for kind in ("relay", "srflx", "host"):
         for candidate in usable:
             if candidate.type == kind:
