@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 
 from OpenSSL import SSL
 
 from rtcstack.dtls.bulk import read_all
 from rtcstack.dtls.certificate import Certificate, ExpectedPeer
 from rtcstack.dtls.messages import (
-    CERTIFICATE,
     CLIENT_HELLO,
     Message,
-    is_plausible,
+    Reassembly,
+    ends_flight,
+    follows,
+    leaf_certificate,
     precedes_change_cipher_spec,
+    read_fragments,
+    signature_of_server,
 )
+from rtcstack.dtls.proof import is_signed
 from rtcstack.dtls.records import (
     ALERT,
     CHANGE_CIPHER_SPEC,
@@ -27,17 +33,19 @@ from rtcstack.dtls.records import (
     split_records,
 )
 
-__all__ = ["Attempt", "Outcome"]
+__all__ = ["Attempt", "Outcome", "describe"]
 
 _AHEAD = 8
-_LARGEST_EARLY = 4
+_MAX_VERSIONS = 3
+_MAX_EARLY = 4
+_MAX_PROOFS = 50
 
 
 class Outcome(enum.Enum):
     """What a record made of a handshake."""
 
     WAITING = enum.auto()
-    """Taken, or kept for its turn; nothing to send."""
+    """Taken, or kept until its flight is complete; nothing to send."""
     NEW_FLIGHT = enum.auto()
     """`flight` is another one than before: send it."""
     DUPLICATE = enum.auto()
@@ -51,16 +59,19 @@ class Outcome(enum.Enum):
 
 
 class Attempt:
-    """A handshake on the way to its end, fed with whole plaintext messages in their order only.
+    """A handshake on the way to its end, fed with whole flights of plausible messages only.
 
     OpenSSL sees each message once, in one record, numbered by us: its replay window, its reassembly and its
-    patience with nonsense do not matter.
+    patience with nonsense do not matter. A flight is fed when it is complete, which costs no time, because no
+    side can answer before. Where messages contradict each other, or show another certificate than expected,
+    the signature in the flight decides which of them the peer has sent.
 
     certificate     ours.
     expected        who the peer has to be; used by this attempt alone.
     client          our role.
     mtu             largest datagram, bytes, for which OpenSSL cuts its messages.
     hello           the ClientHello that a server answers; None for a client.
+    is_wary         True checks signatures in any case: something has gone wrong before.
     """
 
     __slots__ = (
@@ -68,10 +79,12 @@ class Attempt:
         "_from_server",
         "_has_change_cipher_spec",
         "_inbound_number",
-        "_kept",
+        "_is_wary",
         "_next_sequence",
         "_previous",
         "_progress",
+        "_proofs_left",
+        "_versions",
         "connection",
         "expected",
         "failure",
@@ -87,6 +100,7 @@ class Attempt:
         client: bool,
         mtu: int,
         hello: Message | None,
+        is_wary: bool,
     ) -> None:
         self.connection = SSL.Connection(certificate.ssl_context)
         self.connection.set_app_data(expected)
@@ -100,9 +114,11 @@ class Attempt:
         self.flight: list[bytes] = []
         self.failure = ""
         self._from_server = client
+        self._is_wary = is_wary
         self._previous = 0
         self._next_sequence = 0
-        self._kept: dict[int, Message] = {}
+        self._versions: dict[int, list[Message]] = {}
+        self._proofs_left = _MAX_PROOFS
         self._inbound_number = 0
         self._has_change_cipher_spec = False
         self._early: list[bytes] = []
@@ -115,23 +131,27 @@ class Attempt:
 
     def start(self) -> Outcome:
         """Make the first flight: a client's ClientHello, a server's answer to one."""
-        return self._advance() if self.hello is None else self.receive_message(self.hello)
+        return self._advance() if self.hello is None else self._feed((self.hello,))
 
     def receive_message(self, message: Message) -> Outcome:
-        """Take one whole plaintext handshake message; those that come too early wait for the ones before."""
+        """Take one whole plaintext handshake message whose shape is right."""
         ahead = message.sequence - self._next_sequence
         if ahead < 0:
             return Outcome.DUPLICATE
         if ahead > _AHEAD:
             return Outcome.IMPLAUSIBLE
-        if ahead:
-            self._kept[message.sequence] = message
+        versions = self._versions.setdefault(message.sequence, [])
+        if message in versions:
             return Outcome.WAITING
-        outcome = self._feed_message(message)
-        while outcome in (Outcome.WAITING, Outcome.NEW_FLIGHT) and self._next_sequence in self._kept:
-            following = self._feed_message(self._kept.pop(self._next_sequence))
-            if following not in (Outcome.WAITING, Outcome.IMPLAUSIBLE):
-                outcome = following
+        if len(versions) == _MAX_VERSIONS:
+            del versions[0]
+        versions.append(message)
+        outcome = Outcome.WAITING
+        for flight in self._complete_flights(self._next_sequence, self._previous):
+            if message in flight:
+                if self._is_credible(flight):
+                    return self._feed(flight)
+                outcome = Outcome.IMPLAUSIBLE
         return outcome
 
     def receive_change_cipher_spec(self) -> Outcome:
@@ -153,7 +173,7 @@ class Attempt:
     def receive_protected(self, record: bytes) -> Outcome:
         """Take a handshake record of epoch 1, the Finished of the peer; before ChangeCipherSpec it waits."""
         if not self._has_change_cipher_spec:
-            if len(self._early) < _LARGEST_EARLY and record not in self._early:
+            if len(self._early) < _MAX_EARLY and record not in self._early:
                 self._early.append(record)
             return Outcome.WAITING
         self.connection.bio_write(record)
@@ -167,16 +187,67 @@ class Attempt:
             return
         self._take_flight()
 
-    def _feed_message(self, message: Message) -> Outcome:
-        if not is_plausible(message, self._previous, from_server=self._from_server):
-            return Outcome.IMPLAUSIBLE
-        self._previous = message.type
-        self._next_sequence += 1
-        if message.type == CERTIFICATE and not any(message.body):
-            self.expected.is_refused = True
-        version = DTLS_1_0 if message.type == CLIENT_HELLO else DTLS_1_2
-        self._feed_plaintext(HANDSHAKE, version, message.data)
-        return self._advance()
+    def _complete_flights(self, sequence: int, previous: int) -> Iterator[tuple[Message, ...]]:
+        """Every way in which the messages at hand make a complete flight, the latest versions first.
+
+        No signature covers a CertificateRequest, so that the order decides about it.
+        """
+        for message in reversed(self._versions.get(sequence, ())):
+            if follows(message.type, previous, from_server=self._from_server):
+                if ends_flight(message.type):
+                    yield (message,)
+                else:
+                    for rest in self._complete_flights(sequence + 1, message.type):
+                        yield message, *rest
+
+    def _is_credible(self, flight: tuple[Message, ...]) -> bool:
+        """Whether the peer has sent this flight, as far as can be told before OpenSSL reads it."""
+        if len(flight) == 1:  # HelloVerifyRequest: nothing in it is signed
+            return True
+        certificate = leaf_certificate(flight[1 if self._from_server else 0])
+        is_expected = self.expected.matches(certificate)
+        is_only_one = all(len(self._versions[message.sequence]) == 1 for message in flight)
+        if is_expected and is_only_one and not self._is_wary:
+            return True
+        if not self._proofs_left:
+            return False
+        self._proofs_left -= 1
+        if self._from_server:
+            parameters, signature = signature_of_server(flight[2])
+            (hello,) = self._sent_messages()
+            signed = hello.random + flight[0].random + parameters
+        else:
+            *before, verify = flight
+            signature = verify.body
+            signed = b"".join(
+                message.data for message in (self.hello, *self._sent_messages(), *before) if message
+            )
+        verdict = is_signed(signed, signature, certificate)
+        return is_expected if verdict is None else verdict
+
+    def _sent_messages(self) -> list[Message]:
+        """The plaintext messages of our flight, whole."""
+        reassembly = Reassembly()
+        return [
+            message
+            for record in self.flight
+            if record[0] == HANDSHAKE and record[3:5] == PLAINTEXT
+            for fragment in read_fragments(record[HEADER_SIZE:])
+            if (message := reassembly.add(fragment))
+        ]
+
+    def _feed(self, flight: tuple[Message, ...]) -> Outcome:
+        outcome = Outcome.WAITING
+        for message in flight:
+            self._versions.pop(message.sequence, None)
+            self._previous = message.type
+            self._next_sequence = message.sequence + 1
+            version = DTLS_1_0 if message.type == CLIENT_HELLO else DTLS_1_2
+            self._feed_plaintext(HANDSHAKE, version, message.data)
+            outcome = self._advance()
+            if outcome is Outcome.FAILED:
+                break
+        return outcome
 
     def _feed_plaintext(self, content_type: int, version: bytes, body: bytes) -> None:
         self.connection.bio_write(plaintext_record(content_type, version, self._inbound_number, body))

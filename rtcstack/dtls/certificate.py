@@ -163,10 +163,13 @@ class ExpectedPeer:
         self.certificate = b""
         self.is_refused = False
 
-    def accept(self, certificate: bytes) -> bool:
-        """Compare one certificate (DER) with the fingerprints, in constant time, and remember the outcome."""
+    def matches(self, certificate: bytes) -> bool:
+        """Compare one certificate (DER) with the fingerprints, in constant time."""
         actual = _HASHES[self._hash_name](certificate).digest()
-        accepted = any(hmac.compare_digest(actual, digest) for digest in self._digests)
+        return any(hmac.compare_digest(actual, digest) for digest in self._digests)
+
+    def accept(self, certificate: bytes) -> bool:
+        """Decide about the certificate (DER) that the peer has shown, and remember both."""
         self.certificate = certificate
-        self.is_refused = not accepted
-        return accepted
+        self.is_refused = not self.matches(certificate)
+        return not self.is_refused

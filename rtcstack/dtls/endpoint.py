@@ -15,7 +15,7 @@ from OpenSSL import SSL
 from rtcstack.dtls.attempt import Attempt, Outcome, describe
 from rtcstack.dtls.bulk import LARGEST_WRITE, Bulk, open_bulk
 from rtcstack.dtls.certificate import Certificate, ExpectedPeer
-from rtcstack.dtls.messages import CLIENT_HELLO, Message, Reassembly, read_fragments
+from rtcstack.dtls.messages import CLIENT_HELLO, Message, Reassembly, has_shape, read_fragments
 from rtcstack.dtls.records import (
     ALERT,
     APPLICATION_DATA,
@@ -281,7 +281,11 @@ class Endpoint:
         room = LARGEST_WRITE
         for datagram in datagrams:
             size = len(datagram)
-            if datagram.startswith(_DATA_START) and datagram[11] << 8 | datagram[12] == size - HEADER_SIZE:
+            if (
+                size > HEADER_SIZE
+                and datagram.startswith(_DATA_START)
+                and datagram[11] << 8 | datagram[12] == size - HEADER_SIZE
+            ):
                 if size > room and batch:
                     self._decrypt(batch)
                     batch = []
@@ -389,8 +393,9 @@ class Endpoint:
         if message.type == CLIENT_HELLO and not self.client:
             self._receive_client_hello(message, now)
             return
-        if not self._attempts:
+        if not self._attempts or not has_shape(message):
             self.drops.implausible += 1
+            return
         for attempt in tuple(self._attempts):
             self._settle(attempt, attempt.receive_message(message), now)
 
@@ -491,6 +496,7 @@ class Endpoint:
             client=self.client,
             mtu=self._mtu,
             hello=hello,
+            is_wary=self._attempts_made > 1,
         )
         self._attempts.append(attempt)
         self._settle(attempt, attempt.start(), now)
@@ -515,11 +521,7 @@ class Endpoint:
                 self._resend.stop()
             if attempt.expected.is_refused:
                 self._queue(attempt.flight)
-                self._fail(
-                    "the certificate of the peer does not match the fingerprint in its description"
-                    if attempt.expected.certificate
-                    else "the peer sent no certificate"
-                )
+                self._fail(_MISMATCH)
                 return
             self._hint(attempt.failure)
             if self.client:
@@ -530,7 +532,7 @@ class Endpoint:
         connection = attempt.connection
         certificate = connection.get_peer_certificate(as_cryptography=True)
         if certificate is None or not attempt.expected.accept(certificate.public_bytes(Encoding.DER)):
-            self._fail("the certificate of the peer does not match the fingerprint in its description")
+            self._fail(_MISMATCH)
             return
         self.peer_certificate = attempt.expected.certificate
         self.cipher = connection.get_cipher_name() or ""
@@ -620,4 +622,5 @@ class Endpoint:
 
 _DATA_START = bytes((APPLICATION_DATA,)) + DTLS_1_2 + PROTECTED
 _MAX_PARALLEL = 3
+_MISMATCH = "the certificate of the peer does not match the fingerprint in its description"
 _MAX_HINTS = 4

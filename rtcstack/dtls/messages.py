@@ -27,14 +27,17 @@ from rtcstack.errors import WireError
 
 __all__ = [
     "CERTIFICATE",
-    "CERTIFICATE_VERIFY",
     "CLIENT_HELLO",
     "Fragment",
     "Message",
     "Reassembly",
-    "is_plausible",
+    "ends_flight",
+    "follows",
+    "has_shape",
+    "leaf_certificate",
     "precedes_change_cipher_spec",
     "read_fragments",
+    "signature_of_server",
 ]
 
 CLIENT_HELLO = 1
@@ -44,7 +47,7 @@ CERTIFICATE = 11
 _SERVER_KEY_EXCHANGE = 12
 _CERTIFICATE_REQUEST = 13
 _SERVER_HELLO_DONE = 14
-CERTIFICATE_VERIFY = 15
+_CERTIFICATE_VERIFY = 15
 _CLIENT_KEY_EXCHANGE = 16
 
 _HEADER = struct.Struct("!B3xH6x")
@@ -63,6 +66,11 @@ class Message(NamedTuple):
     def body(self) -> bytes:
         """What follows the header."""
         return self.data[_HEADER_SIZE:]
+
+    @property
+    def random(self) -> bytes:
+        """The random of a ClientHello or ServerHello."""
+        return self.data[_HEADER_SIZE + 2 : _HEADER_SIZE + 34]
 
 
 class Fragment(NamedTuple):
@@ -161,26 +169,49 @@ _FROM_CLIENT = {
     0: (CLIENT_HELLO,),
     CLIENT_HELLO: (CERTIFICATE,),
     CERTIFICATE: (_CLIENT_KEY_EXCHANGE,),
-    _CLIENT_KEY_EXCHANGE: (CERTIFICATE_VERIFY,),
+    _CLIENT_KEY_EXCHANGE: (_CERTIFICATE_VERIFY,),
 }
+
+
+def follows(message_type: int, previous: int, *, from_server: bool) -> bool:
+    """Whether the peer may send a message of this type after one of type `previous`, 0 at the start."""
+    return message_type in (_FROM_SERVER if from_server else _FROM_CLIENT).get(previous, ())
+
+
+def ends_flight(message_type: int) -> bool:
+    """Whether it is our turn after a plaintext message of this type (and a client's ChangeCipherSpec)."""
+    return message_type in (_HELLO_VERIFY_REQUEST, _SERVER_HELLO_DONE, _CERTIFICATE_VERIFY)
 
 
 def precedes_change_cipher_spec(message_type: int) -> bool:
     """Whether a ChangeCipherSpec is the next thing to come after a message of this type."""
-    return message_type in (_SERVER_HELLO_DONE, CERTIFICATE_VERIFY)
+    return message_type in (_SERVER_HELLO_DONE, _CERTIFICATE_VERIFY)
 
 
-def is_plausible(message: Message, previous: int, *, from_server: bool) -> bool:
-    """Judge whether the peer can have sent this message at this point of the handshake.
+def has_shape(message: Message) -> bool:
+    """Judge whether the body of a message is what its type announces; never so for types we do not expect.
 
-    previous    type of the message before it, 0 at the start.
+    A client without a certificate sends an empty list, which is refused here: nothing proves who sent it.
     Source: RFC 5246 section 7.4, RFC 8422 section 5 (ECDHE), RFC 6347 section 4.2.
     """
-    follows = _FROM_SERVER if from_server else _FROM_CLIENT
-    if message.type not in follows.get(previous, ()):
-        return False
-    has_shape = _SHAPES.get(message.type)
-    return has_shape is None or has_shape(message.body)
+    shape = _SHAPES.get(message.type)
+    return shape is not None and shape(message.body)
+
+
+def leaf_certificate(message: Message) -> bytes:
+    """The first certificate, DER, of a Certificate message of the right shape."""
+    body = message.body
+    return body[6 : 6 + int.from_bytes(body[3:6])]
+
+
+def signature_of_server(message: Message) -> tuple[bytes, bytes]:
+    """Cut a ServerKeyExchange of the right shape into the parameters and their signature (with its scheme).
+
+    Source: RFC 8422 section 5.4: what is signed is client random, server random, parameters.
+    """
+    body = message.body
+    end = 4 + body[3]
+    return body[:end], body[end:]
 
 
 def _tiles(body: bytes, at: int, prefix: int) -> bool:
@@ -204,7 +235,7 @@ def _is_server_hello(body: bytes) -> bool:
 
 def _is_certificate(body: bytes) -> bool:
     """List 3+n of certificates 3+n."""
-    if not _tiles(body, 0, 3):
+    if len(body) < 6 or not _tiles(body, 0, 3):
         return False
     at = 3
     while at < len(body):
@@ -245,6 +276,6 @@ _SHAPES: dict[int, Callable[[bytes], bool]] = {
     _SERVER_KEY_EXCHANGE: _is_server_key_exchange,
     _CERTIFICATE_REQUEST: _is_certificate_request,
     _SERVER_HELLO_DONE: _is_server_hello_done,
-    CERTIFICATE_VERIFY: _is_certificate_verify,
+    _CERTIFICATE_VERIFY: _is_certificate_verify,
     _CLIENT_KEY_EXCHANGE: _is_client_key_exchange,
 }
