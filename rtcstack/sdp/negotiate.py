@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import re
 from collections.abc import Sequence
@@ -379,12 +378,10 @@ def _read_sctp_port(section: MediaSection) -> int:
 
 
 def _read_max_message_size(found: Attribute | None) -> int:
+    if found is None:
+        return DEFAULT_MAX_MESSAGE_SIZE
     # Firefox announces 2**30 - 1: a limit to respect, never a size to allocate.
-    return (
-        read_number(found.value, 10**20, "max-message-size", found.line)
-        if found
-        else DEFAULT_MAX_MESSAGE_SIZE
-    )
+    return read_number(found.value, 10**20, "max-message-size", found.line)
 
 
 def _read_sctp_init(found: Attribute | None) -> bytes | None:
@@ -392,7 +389,7 @@ def _read_sctp_init(found: Attribute | None) -> bytes | None:
         return None
     try:
         return base64.b64decode(found.value, validate=True)
-    except binascii.Error:
+    except ValueError:
         raise SdpError("a=sctp-init must be base64", found.line) from None
 
 

@@ -424,6 +424,7 @@ FINGERPRINT = "needs an a=fingerprint with sha-256, sha-384 or sha-512"
         ("max-message-size", "1e6", 15, "max-message-size must be a number"),
         ("max-message-size", "1" * 21, 15, "max-message-size must be a number"),
         ("max-message-size", "1\na=sctp-init:%%", 16, "sctp-init must be base64"),
+        ("max-message-size", "1\na=sctp-init:\u00e4", 16, "sctp-init must be base64"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_line(name, value, line, says):

@@ -72,8 +72,14 @@ local_parameters = st.builds(
 )
 
 values = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), max_size=20)
+names = st.sampled_from(
+    [
+        *("candidate", "end-of-candidates", "fingerprint", "ice-options", "ice-pwd", "ice-ufrag"),
+        *("max-message-size", "sctp-init", "sctp-port", "sctpmap", "setup", "tls-id"),
+    ]
+)
 attribute_lines = st.one_of(
-    st.builds("a={}:{}".format, tokens, values),
+    st.builds("a={}:{}".format, names | tokens, values),
     st.builds("a={}".format, tokens),
     st.builds("{}={}".format, st.sampled_from("icbtrzkuep"), values),
     st.sampled_from(
