@@ -1,1 +1,35 @@
 """SCTP over DTLS, sans-IO (RFC 9260, RFC 8261)."""
+
+from __future__ import annotations
+
+from rtcstack.sctp.association import Association
+from rtcstack.sctp.events import (
+    AssociationState,
+    BufferedAmountLow,
+    Closed,
+    Established,
+    Event,
+    IncomingStreamsReset,
+    MessageDropped,
+    OutgoingStreamsReset,
+    ResetDenied,
+    Restarted,
+)
+from rtcstack.sctp.options import Options
+from rtcstack.sctp.stats import Stats
+
+__all__ = [
+    "Association",
+    "AssociationState",
+    "BufferedAmountLow",
+    "Closed",
+    "Established",
+    "Event",
+    "IncomingStreamsReset",
+    "MessageDropped",
+    "Options",
+    "OutgoingStreamsReset",
+    "ResetDenied",
+    "Restarted",
+    "Stats",
+]

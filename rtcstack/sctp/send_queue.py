@@ -1,0 +1,422 @@
+"""Messages that wait to be sent, stream by stream, and their cutting into DATA chunks."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from heapq import heappop, heappush
+
+from rtcstack.sctp.chunks import (
+    BEGIN,
+    DATA,
+    DATA_SIZE,
+    END,
+    I_DATA,
+    I_DATA_SIZE,
+    PADDING,
+    UNORDERED,
+    WHOLE,
+    pack_data,
+    pack_i_data,
+)
+from rtcstack.sctp.outstanding import ABANDONED, IN_FLIGHT, Record
+from rtcstack.sctp.stats import Stats
+from rtcstack.serial import U16, U32
+
+__all__ = ["Limits", "OutgoingStream", "SendQueue"]
+
+_DEFAULT_WEIGHT = 256
+"""The W3C's "low" in the numbers of RFC 8832: very low 128, low 256, medium 512, high 1024."""
+
+_SMALLEST_FRAGMENT = 256
+"""Bytes of a packet's rest that are worth a fragment: filling it costs one more chunk on either side."""
+
+
+class Limits:
+    """How long a partially reliable message is worth sending, and what became of it.
+
+    stream             the stream that it belongs to.
+    max_retransmits    how often a chunk of it may be sent again; math.inf = no limit.
+    expires            seconds, on the clock of `now`, after which it is not sent (again); math.inf = never.
+    unordered          whether it was sent unordered.
+    number             its SSN, or MID with interleaving, once its first chunk has been made.
+    tsns               the TSNs of its chunks.
+    abandoned          whether it has been given up.
+
+    Source: RFC 3758 section 4.1, RFC 7496.
+    """
+
+    __slots__ = ("abandoned", "expires", "max_retransmits", "number", "stream", "tsns", "unordered")
+
+    def __init__(
+        self, stream: OutgoingStream, max_retransmits: float, expires: float, unordered: bool
+    ) -> None:
+        self.stream = stream
+        self.max_retransmits = max_retransmits
+        self.expires = expires
+        self.unordered = unordered
+        self.number = 0
+        self.tsns: list[int] = []
+        self.abandoned = False
+
+
+Message = tuple[bytes, int, int, Limits | None]
+"""(payload, ppid, UNORDERED or 0, limits or None if it is reliable)."""
+
+
+class OutgoingStream:
+    """One stream on its way out.
+
+    buffered     bytes accepted, and neither acknowledged nor abandoned.
+    threshold    bytes at or below which `buffered` counts as low.
+    """
+
+    __slots__ = (
+        "active",
+        "buffered",
+        "finish",
+        "fragment",
+        "held",
+        "messages",
+        "mid",
+        "offset",
+        "ssn",
+        "stream_id",
+        "threshold",
+        "unordered_mid",
+        "weight",
+    )
+
+    def __init__(self, stream_id: int) -> None:
+        self.stream_id = stream_id
+        self.messages: deque[Message] = deque()
+        self.held: deque[Message] | None = None  # what comes after a reset, while that is under way
+        self.offset = 0  # bytes of messages[0] that have been cut off
+        self.fragment = 0  # fragments of messages[0] that have been cut off
+        self.ssn = 0
+        self.mid = 0
+        self.unordered_mid = 0
+        self.buffered = 0
+        self.threshold = 0
+        self.weight = _DEFAULT_WEIGHT
+        self.active = False  # known to the scheduler
+        self.finish = 0.0  # virtual time at which its next chunk is done
+
+
+class SendQueue:
+    """All outgoing streams of an association and the scheduler between them.
+
+    Streams share the path by weighted fair queueing: the stream whose next chunk would be finished first, if
+    each
+    had its share of the path, goes first (RFC 8260 section 3.6). Without interleaving the turn passes only
+    between
+    messages, with it after each chunk.
+
+    buffered    bytes of all streams accepted, and neither acknowledged nor abandoned.
+    low         ids of streams whose amount has fallen to their threshold, in order; the owner empties it.
+    given_up    limits of partly sent messages whose time was over; the owner abandons their chunks and
+                empties it.
+    """
+
+    __slots__ = (
+        "_current",
+        "_order",
+        "_ready",
+        "_virtual_time",
+        "buffered",
+        "given_up",
+        "header_size",
+        "interleaving",
+        "largest_payload",
+        "low",
+        "stats",
+        "streams",
+    )
+
+    def __init__(self, mtu: int, stats: Stats) -> None:
+        self.stats = stats
+        self.streams: dict[int, OutgoingStream] = {}
+        self.buffered = 0
+        self.low: list[int] = []
+        self.given_up: list[Limits] = []
+        self.interleaving = False
+        self._current: OutgoingStream | None = None
+        self._ready: list[tuple[float, int, OutgoingStream]] = []
+        self._order = 0
+        self._virtual_time = 0.0
+        self.set_mtu(mtu)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits to be sent for the first time; what is held behind a reset does not count."""
+        return self._current is None and not self._ready
+
+    def set_mtu(self, mtu: int, interleaving: bool | None = None) -> None:
+        """Cut what follows for packets of this many bytes, as DATA or (interleaving) as I-DATA chunks."""
+        if interleaving is not None:
+            self.interleaving = interleaving
+        self.header_size = I_DATA_SIZE if self.interleaving else DATA_SIZE
+        self.largest_payload = (mtu - 12 - self.header_size) & ~3
+
+    def stream(self, stream_id: int) -> OutgoingStream:
+        """Give the stream with this id, a new one if it was not used yet."""
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            stream = self.streams[stream_id] = OutgoingStream(stream_id)
+        return stream
+
+    def push(
+        self, stream: OutgoingStream, ppid: int, payload: bytes, unordered: int, limits: Limits | None
+    ) -> None:
+        """Queue one message of at least one byte; unordered is UNORDERED or 0."""
+        size = len(payload)
+        stream.buffered += size
+        self.buffered += size
+        if stream.held is not None:
+            stream.held.append((payload, ppid, unordered, limits))
+            return
+        stream.messages.append((payload, ppid, unordered, limits))
+        if not stream.active:
+            self._activate(stream)
+
+    def _activate(self, stream: OutgoingStream) -> None:
+        stream.active = True
+        start = stream.finish if stream.finish > self._virtual_time else self._virtual_time
+        stream.finish = start + min(len(stream.messages[0][0]), self.largest_payload) / stream.weight
+        if self._current is None and not self._ready:
+            self._current = stream
+        else:
+            self._order += 1
+            heappush(self._ready, (stream.finish, self._order, stream))
+
+    def _switch(self, stream: OutgoingStream) -> OutgoingStream:
+        """Pass the turn on if another stream's next chunk is due before the next one of this stream."""
+        self._virtual_time = stream.finish
+        left = len(stream.messages[0][0]) - stream.offset
+        stream.finish += min(left, self.largest_payload) / stream.weight
+        if self._ready[0][0] < stream.finish:
+            self._order += 1
+            heappush(self._ready, (stream.finish, self._order, stream))
+            stream = self._current = heappop(self._ready)[2]
+        return stream
+
+    def _next(self) -> OutgoingStream | None:
+        """Give the stream whose turn it is, after a stream has run empty."""
+        self._current = None
+        if self._ready:
+            finish, _, self._current = heappop(self._ready)
+            self._virtual_time = max(self._virtual_time, finish)
+        return self._current
+
+    def fill(
+        self,
+        chunks: list[bytes],
+        room: int,
+        records: dict[int, Record],
+        tsn: int,
+        sent: object,
+        now: float,
+        immediate: int,
+    ) -> tuple[int, int]:
+        """Cut chunks for the rest of one packet.
+
+        chunks       they are appended here, padded.
+        room         bytes left in the packet.
+        records      gets a record of each chunk under its TSN.
+        tsn          of the first chunk; not wrapped at 2**32.
+        sent         the Transmission that the records refer to.
+        now          seconds.
+        immediate    IMMEDIATE or 0: flag for each chunk.
+        Returns (next TSN, bytes of user data).
+        Source: RFC 9260 sections 6.9 and 6.10; RFC 8260 section 2.
+        """
+        size = 0
+        header_size = self.header_size
+        stream = self._current
+        if stream is not None and self._ready and (self.interleaving or not stream.offset):
+            finish, _, other = self._ready[0]
+            if finish < stream.finish:  # a stream that has become active since the last packet goes first
+                heappop(self._ready)
+                self._order += 1
+                heappush(self._ready, (stream.finish, self._order, stream))
+                stream = self._current = other
+        elif stream is None:
+            stream = self._next()
+        while stream is not None:
+            messages = stream.messages
+            payload, ppid, unordered, limits = messages[0]
+            offset = stream.offset
+            if limits is not None and limits.expires <= now:
+                if offset:
+                    self.given_up.append(limits)
+                    limits.tsns.append(tsn)
+                    records[tsn] = [ABANDONED, 0, b"", stream, limits, sent, 1]
+                    tsn += 1
+                self._drop_head(stream)
+                stream = self._current or self._next()
+                continue
+            length = len(payload)
+            if not offset and length + header_size <= room:
+                part = payload
+                flags = WHOLE | unordered
+            else:
+                space = (room - header_size) & ~3
+                if length - offset <= space:
+                    part = payload[offset:]
+                    length -= offset
+                    flags = END | unordered
+                elif space < _SMALLEST_FRAGMENT or (not offset and length <= self.largest_payload):
+                    break
+                else:
+                    part = payload[offset : offset + space]
+                    length = space
+                    flags = unordered if offset else BEGIN | unordered
+            if self.interleaving:
+                number = stream.unordered_mid if unordered else stream.mid
+                head = pack_i_data(
+                    I_DATA,
+                    flags | immediate,
+                    20 + length,
+                    tsn & U32,
+                    stream.stream_id,
+                    0,
+                    number,
+                    ppid if flags & BEGIN else stream.fragment,
+                )
+            else:
+                number = 0 if unordered else stream.ssn
+                head = pack_data(
+                    DATA, flags | immediate, 16 + length, tsn & U32, stream.stream_id, number, ppid
+                )
+            chunk = head + part if not length & 3 else head + part + PADDING[length & 3]
+            chunks.append(chunk)
+            records[tsn] = [IN_FLIGHT, length, chunk, stream, limits, sent, 1]
+            if limits is not None:
+                limits.number = number
+                limits.tsns.append(tsn)
+            tsn += 1
+            size += length
+            room -= len(chunk)
+            if flags & END:
+                messages.popleft()
+                self._finish_message(stream, unordered)
+                if not messages:
+                    stream.active = False
+                    stream = self._next()
+                elif self._ready:
+                    stream = self._switch(stream)
+            else:
+                stream.offset = offset + length
+                stream.fragment += 1
+                if self._ready and self.interleaving:
+                    stream = self._switch(stream)
+        return tsn, size
+
+    def _finish_message(self, stream: OutgoingStream, unordered: int) -> None:
+        stream.offset = 0
+        stream.fragment = 0
+        if not self.interleaving:
+            if not unordered:
+                stream.ssn = (stream.ssn + 1) & U16
+        elif unordered:
+            stream.unordered_mid = (stream.unordered_mid + 1) & U32
+        else:
+            stream.mid = (stream.mid + 1) & U32
+
+    def _drop_head(self, stream: OutgoingStream) -> None:
+        """Take the first message of a stream from the queue; its number is used up if a part was sent."""
+        payload, _, unordered, limits = stream.messages.popleft()
+        offset = stream.offset
+        if offset:
+            self._finish_message(stream, unordered)
+        if limits is not None and not limits.abandoned:
+            limits.abandoned = True
+            self.stats.abandoned_messages += 1
+        self.forget(stream, len(payload) - offset)
+        if not stream.messages:
+            stream.active = False
+            if self._current is stream:
+                self._current = None
+            else:
+                self._ready = [entry for entry in self._ready if entry[2] is not stream]
+                self._ready.sort()
+
+    def discard_rest(self, limits: Limits) -> bool:
+        """Drop what is unsent of a message that is given up; tell whether there was something.
+
+        Then: if so, the caller takes up one TSN for it, so that no fragment seems to follow those that were
+        sent.
+        """
+        stream = limits.stream
+        if not (stream.offset and stream.messages[0][3] is limits):
+            return False
+        self._drop_head(stream)
+        return True
+
+    def forget(self, stream: OutgoingStream, size: int) -> None:
+        """Count bytes as acknowledged or abandoned."""
+        before = stream.buffered
+        after = stream.buffered = before - size
+        self.buffered -= size
+        if after <= stream.threshold < before:
+            self.low.append(stream.stream_id)
+
+    def hold(self, stream_ids: Iterable[int]) -> None:
+        """Keep back messages pushed to these streams from now on, until their reset is answered."""
+        for stream_id in stream_ids:
+            stream = self.stream(stream_id)
+            if stream.held is None:
+                stream.held = deque()
+
+    def is_drained(self, stream_id: int) -> bool:
+        """Tell whether all that was pushed to a stream before hold() is acknowledged or abandoned."""
+        stream = self.stream(stream_id)
+        return not stream.messages and stream.buffered == sum(
+            [len(message[0]) for message in stream.held or ()]
+        )
+
+    def rewind(self) -> None:
+        """Begin all numbers at 0, and partly sent messages from their start: the peer has restarted."""
+        for stream in self.streams.values():
+            stream.buffered += stream.offset
+            self.buffered += stream.offset
+            stream.offset = stream.fragment = 0
+        self.resume(
+            [stream_id for stream_id, stream in self.streams.items() if stream.held is not None], True
+        )
+        for stream in self.streams.values():
+            stream.ssn = stream.mid = stream.unordered_mid = 0
+
+    def resume(self, stream_ids: Iterable[int], reset: bool) -> None:
+        """Go on with streams that were held; reset begins their numbers at 0 (RFC 6525 section 5.2.7)."""
+        for stream_id in stream_ids:
+            stream = self.stream(stream_id)
+            if reset:
+                stream.ssn = stream.mid = stream.unordered_mid = 0
+            held, stream.held = stream.held, None
+            if held:
+                stream.messages.extend(held)
+                if not stream.active:
+                    self._activate(stream)
+
+    def make_limits(
+        self,
+        stream: OutgoingStream,
+        max_retransmits: int | None,
+        lifetime: float | None,
+        unordered: int,
+        now: float,
+    ) -> Limits | None:
+        """Make the limits of a message; None if it is fully reliable.
+
+        lifetime    seconds from now; None = no limit.
+        """
+        if max_retransmits is None and lifetime is None:
+            return None
+        return Limits(
+            stream,
+            math.inf if max_retransmits is None else max_retransmits,
+            math.inf if lifetime is None else now + lifetime,
+            unordered == UNORDERED,
+        )

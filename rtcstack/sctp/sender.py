@@ -1,0 +1,410 @@
+"""The sending half of an association: what may be sent when, and what its acknowledgements mean."""
+
+from __future__ import annotations
+
+import math
+
+from rtcstack.sctp.chunks import write_forward_tsn, write_i_forward_tsn
+from rtcstack.sctp.congestion import CONTROLLERS
+from rtcstack.sctp.options import Options
+from rtcstack.sctp.outstanding import CHUNK, SIZE, STREAM, Outstanding
+from rtcstack.sctp.packet import HEADER_SIZE, checksum_seed, write_packet
+from rtcstack.sctp.rto import RoundTripTime
+from rtcstack.sctp.send_queue import SendQueue
+from rtcstack.sctp.stats import Stats
+from rtcstack.serial import U32
+
+__all__ = ["Sender"]
+
+_DUPLICATE_THRESHOLD = 3
+"""Packets reported beyond a gap that make it a loss, while the path has not been seen to reorder (RFC 9260
+section 7.2.4, RFC 8985 section 6.2)."""
+
+_SLACK = 1e-6
+"""Seconds by which a computed deadline may come out too early in floating point."""
+
+_PACING_BURST = 0.002
+"""Seconds of the controller's rate that may leave at once: small against a round trip, large against a
+timer."""
+
+_OPEN_WINDOW = 1132
+"""Bytes of the peer's window under which it counts as closed: the payload of a packet that fits every
+path."""
+
+
+class Sender:
+    """Sends the messages of a SendQueue to one peer and sees that they arrive.
+
+    An object of this class lives as long as the peer's tag and TSNs stand: from ESTABLISHED to the end or a
+    restart.
+
+    options        of the association.
+    queue          what is to be sent.
+    rtt            round-trip time of the path, shared with HEARTBEAT.
+    stats          counters to add to.
+    header         first 8 bytes of each packet: ports and the peer's verification tag.
+    initial_tsn    ours, 32 bits.
+    peer_window    bytes that the peer's INIT or INIT ACK offered.
+
+    Source: RFC 9260 sections 6.1 to 6.3 and 7.2; RFC 8985 for what counts as lost.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        queue: SendQueue,
+        rtt: RoundTripTime,
+        stats: Stats,
+        header: bytes,
+        initial_tsn: int,
+        peer_window: int,
+    ) -> None:
+        self.queue = queue
+        self.rtt = rtt
+        self.stats = stats
+        self.outstanding = Outstanding(initial_tsn, queue)
+        self.congestion = CONTROLLERS[options.congestion_control](options.mtu, options.initial_window)
+        self.peer_window = peer_window
+        self.header = header
+        self.seed: int | None = checksum_seed(header)
+        self.mtu = options.mtu
+        self.max_burst = options.max_burst
+        self.t3 = math.inf
+        """Seconds: T3-rtx, when what is in flight counts as lost."""
+        self.loss_due = math.inf
+        """Seconds: when a chunk that may only be late becomes lost (the reordering timer of RFC 8985)."""
+        self.probe_due = math.inf
+        """Seconds: when the next packet may test a closed window of the peer."""
+        self.pace_due = math.inf
+        """Seconds: when the controller's rate lets the next packets leave."""
+        self.forward_due = False
+        """Whether a FORWARD-TSN is to be sent with the next packet."""
+        self._forwarded = self.outstanding.advanced
+        self._forwarded_at = -math.inf
+        self._limited = False
+        self._recovering = False
+        self._recovery_point = initial_tsn - 1
+        self._timeouts = 0
+        self._probe_backoff = 0
+        self._rto_max = options.rto_max
+        self._sent_at = -math.inf
+        self._credit = 0.0
+        self._credit_at = -math.inf
+        self._delivered_at = 0.0
+        self._first_sent_at = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything sent is acknowledged."""
+        return not self.outstanding.records
+
+    @property
+    def wants_to_send(self) -> bool:
+        """Whether take_packets() has something to try; the windows are not looked at."""
+        return self.forward_due or not self.queue.is_empty or self.outstanding.has_lost
+
+    @property
+    def deadline(self) -> float:
+        """Seconds: when handle_timeout() is due."""
+        return min(self.t3, self.loss_due, self.probe_due, self.pace_due)
+
+    def receive_sack(self, cumulative: int, window: int, gaps: tuple[int, ...], now: float) -> bool:
+        """Take one SACK, or what a SHUTDOWN says of the cumulative TSN.
+
+        cumulative    32-bit TSN.
+        window        bytes, a_rwnd.
+        gaps          (start0, end0, ...), relative to cumulative.
+        Returns False if it acknowledges what was never sent, or contradicts itself; nothing is changed then.
+        Source: RFC 9260 section 6.2.1.
+        """
+        outstanding = self.outstanding
+        step = outstanding.check(cumulative, gaps)
+        if step < 0:
+            if step == -1:
+                self.stats.old_sacks += 1
+                return True
+            return False
+        self.peer_window = window
+        if window > 0:
+            self.probe_due = math.inf
+            self._probe_backoff = 0
+        rtt = self.rtt
+        flight_before = outstanding.flight
+        outstanding.acknowledge(step, gaps, now, rtt.least)
+        newly = outstanding.newly
+        sample = -1.0
+        if newly:
+            if outstanding.rtt_at >= 0.0:
+                sample = now - outstanding.rtt_at
+                rtt.measured(sample, now)
+            self._delivered_at = now
+            self._first_sent_at = outstanding.newest[0]
+        if step:
+            self._timeouts = 0
+            self._restart_t3(now)
+        if gaps or outstanding.has_resent:
+            self._find_lost(now)
+        lost = outstanding.lost
+        congestion = self.congestion
+        if self._recovering and outstanding.acked >= self._recovery_point:
+            self._recovering = False
+            congestion.on_recovered(now)
+        if lost:
+            outstanding.lost = 0
+            self._lost(now, flight_before, lost)
+        if newly:
+            congestion.on_acknowledged(
+                now,
+                newly,
+                lost,
+                outstanding.flight,
+                sample,
+                outstanding.newest,
+                outstanding.delivered,
+                self._limited,
+            )
+        if outstanding.advanced > outstanding.acked:
+            self._want_forward(now)
+        return True
+
+    def _find_lost(self, now: float) -> None:
+        outstanding = self.outstanding
+        if outstanding.newest[0] == -math.inf:
+            return
+        rtt = self.rtt
+        if outstanding.reordering or not (self._recovering or outstanding.reports >= _DUPLICATE_THRESHOLD):
+            tolerance = min(rtt.least / 4, rtt.srtt)
+        else:
+            tolerance = 0.0
+        self.loss_due = outstanding.find_lost(now + _SLACK, max(rtt.latest, 0.0), tolerance)
+
+    def _lost(self, now: float, flight_before: int, lost: int) -> None:
+        if not self._recovering:
+            self._recovering = True
+            self._recovery_point = self.outstanding.next_tsn - 1
+            self.stats.recoveries += 1
+            self.congestion.on_loss(now, flight_before, lost)
+
+    def _restart_t3(self, now: float) -> None:
+        self.t3 = now + self.rtt.rto if self.outstanding.records else math.inf
+
+    def _want_forward(self, now: float) -> None:
+        """Ask for a FORWARD-TSN: at once for news, once a round trip for what the peer still lacks."""
+        advanced = self.outstanding.advanced
+        if advanced > self._forwarded or now - self._forwarded_at >= self.rtt.srtt:
+            self.forward_due = True
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due.
+
+        Source: RFC 9260 section 6.3.3; RFC 8985 section 6.3.
+        """
+        if now >= self.loss_due:
+            self.loss_due = math.inf
+            flight_before = self.outstanding.flight
+            self._find_lost(now)
+            lost, self.outstanding.lost = self.outstanding.lost, 0
+            if lost:
+                self._lost(now, flight_before, lost)
+        if now >= self.t3:
+            self._time_out(now)
+        if self.outstanding.advanced > self._forwarded:
+            self._want_forward(now)
+
+    def _time_out(self, now: float) -> None:
+        outstanding = self.outstanding
+        flight_before = outstanding.flight
+        self.stats.timeouts += 1
+        self.rtt.back_off()
+        outstanding.lose_all()
+        outstanding.lost = 0
+        if flight_before and self.peer_window > 0:  # a closed window answers nothing about the path
+            self._timeouts += 1
+            self.congestion.on_timeout(now, flight_before, self._timeouts)
+            self._recovering = True
+            self._recovery_point = outstanding.next_tsn - 1
+        self.loss_due = math.inf
+        if outstanding.advanced > outstanding.acked:
+            self.forward_due = True
+        self.t3 = now + self.rtt.rto if outstanding.records else math.inf
+
+    def lose_all(self) -> None:
+        """Send everything again; for the handshake, whose first data waits for the COOKIE ACK."""
+        self.outstanding.lose_all()
+        self.outstanding.lost = 0
+
+    def forget_all(self) -> None:
+        """Drop what was sent: the peer has restarted and will not acknowledge it."""
+        for record in self.outstanding.records.values():
+            if record[SIZE]:
+                self.queue.forget(record[STREAM], record[SIZE])
+        self.outstanding.records.clear()
+
+    def set_header(self, header: bytes) -> None:
+        """Use another verification tag of the peer from now on."""
+        self.header = header
+        if self.seed is not None:
+            self.seed = checksum_seed(header)
+
+    def fill_behind_cookie(self, packets: list[bytes], cookie_echo: bytes, now: float) -> None:
+        """Build the one packet that may be sent before the COOKIE ACK: the cookie and as much data as fits.
+
+        Its checksum is never left out (RFC 9653).
+        Source: RFC 9260 section 5.1 C.
+        """
+        seed, self.seed = self.seed, checksum_seed(self.header)
+        burst, self.max_burst = self.max_burst, 1
+        self.fill_packets(packets, [cookie_echo], self.mtu - HEADER_SIZE - len(cookie_echo), now)
+        self.seed, self.max_burst = seed, burst
+
+    def take_forward_tsn(self, now: float) -> bytes:
+        """Write the FORWARD-TSN that is due, or the I-FORWARD-TSN if messages are interleaved.
+
+        Source: RFC 3758 section 3.5 C3 and C4; RFC 8260 section 2.3.
+        """
+        self.forward_due = False
+        outstanding = self.outstanding
+        self._forwarded_at = now
+        if self.t3 == math.inf:
+            self.t3 = now + self.rtt.rto
+        if self.queue.interleaving:
+            tsn, skipped = outstanding.skipped((self.mtu - HEADER_SIZE - 8) // 8)
+            entries = [(stream_id, unordered, mid) for (stream_id, unordered), mid in skipped.items()]
+            chunk = write_i_forward_tsn(tsn & U32, entries)
+        else:
+            tsn, skipped = outstanding.skipped((self.mtu - HEADER_SIZE - 8) // 4)
+            chunk = write_forward_tsn(
+                tsn & U32,
+                [(stream_id, ssn) for (stream_id, unordered), ssn in skipped.items() if not unordered],
+            )
+        self._forwarded = tsn
+        self.stats.forward_tsns_sent += 1
+        return chunk
+
+    def _may_probe(self, now: float) -> bool:
+        """Tell whether one packet may be sent into a closed window; arm the timer for it otherwise.
+
+        Source: RFC 9260 section 6.1 A.
+        """
+        if self.probe_due == math.inf:
+            self.probe_due = now + min(self.rtt.rto * 2**self._probe_backoff, self._rto_max)
+        if now < self.probe_due:
+            return False
+        self.probe_due = math.inf
+        self._probe_backoff = min(self._probe_backoff + 1, 10)
+        self.stats.window_probes += 1
+        return True
+
+    def _pacing_budget(self, now: float) -> float:
+        """Give the bytes that may leave now at the controller's rate.
+
+        Time that has passed becomes credit, two milliseconds of it at most; so the timer fires once for a
+        small
+        burst, not for each packet.
+        """
+        rate = self.congestion.pacing_rate
+        if rate == math.inf:
+            return math.inf
+        most = max(2 * self.mtu, rate * _PACING_BURST)
+        self._credit = min(self._credit + (now - self._credit_at) * rate, most)
+        self._credit_at = now
+        return self._credit
+
+    def fill_packets(self, packets: list[bytes], chunks: list[bytes], room: int, now: float) -> None:
+        """Build packets of data: what is lost first, by TSN, then new messages, as far as the windows allow.
+
+        packets    they are appended here, at most options.max_burst.
+        chunks     what the first packet begins with; it is written even if no data follows, unless it is
+                   empty.
+        room       bytes left in that packet.
+        now        seconds.
+        Source: RFC 9260 sections 6.1 and 6.10.
+        """
+        outstanding = self.outstanding
+        queue = self.queue
+        if queue.is_empty and not outstanding.has_lost:
+            if chunks:
+                packets.append(write_packet(self.header, chunks, self.seed))
+            return
+        congestion = self.congestion
+        header = self.header
+        seed = self.seed
+        full = self.mtu - HEADER_SIZE
+        flight = outstanding.flight
+        if not flight:
+            self._delivered_at = self._first_sent_at = now
+            if self._sent_at > -math.inf:
+                congestion.on_idle(now, now - self._sent_at, self.rtt.rto)
+        sent = (now, outstanding.delivered, self._delivered_at, self._first_sent_at, not self._limited)
+        cwnd = congestion.cwnd
+        credit = budget = self._pacing_budget(now)
+        burst = self.max_burst
+        resent = 0
+        if outstanding.has_lost:
+            while burst and budget > 0 and outstanding.flight < cwnd:
+                record = outstanding.take_lost(room, not chunks, sent, now)
+                if record is not None:
+                    chunks.append(record[CHUNK])
+                    room -= len(record[CHUNK])
+                    budget -= record[SIZE]
+                    resent += record[SIZE]
+                    self.stats.retransmitted_chunks += 1
+                elif chunks and outstanding.has_lost:
+                    packets.append(write_packet(header, chunks, seed))
+                    burst -= 1
+                    chunks = []
+                    room = full
+                else:
+                    break
+            flight = outstanding.flight
+        first = tsn = outstanding.next_tsn
+        records = outstanding.records
+        fill = queue.fill
+        needed = min(queue.largest_payload, _OPEN_WINDOW)
+        new = 0
+        while burst and budget > 0 and flight < cwnd:
+            if self.peer_window - flight < needed and (flight or not self._may_probe(now)):
+                self._limited = False
+                break
+            tsn, size = fill(chunks, room, records, tsn, sent, now, 0)
+            if queue.given_up:
+                outstanding.next_tsn = tsn
+                outstanding.flight = flight + size
+                for limits in queue.given_up:
+                    outstanding.abandon(limits)
+                queue.given_up.clear()
+                flight = outstanding.flight
+                tsn = outstanding.next_tsn
+            else:
+                flight += size
+            if size:
+                new += size
+                budget -= size
+            elif room == full or queue.is_empty:
+                self._limited = False
+                break
+            packets.append(write_packet(header, chunks, seed))
+            burst -= 1
+            chunks = []
+            room = full
+        if chunks:
+            packets.append(write_packet(header, chunks, seed))
+        if flight >= cwnd or budget <= 0:
+            self._limited = True
+        outstanding.next_tsn = tsn
+        outstanding.flight = flight
+        self.pace_due = math.inf
+        if credit != math.inf:
+            self._credit = budget
+            if budget <= 0 and self.wants_to_send:
+                rate = congestion.pacing_rate
+                self.pace_due = now + (max(self.mtu, rate * _PACING_BURST / 2) - budget) / rate
+        if resent or new:
+            self._sent_at = now
+            self.stats.retransmitted_bytes += resent
+            congestion.on_sent(now, resent + new, flight)
+            stats = self.stats
+            stats.data_chunks_sent += tsn - first
+            stats.data_bytes_sent += new
+            if self.t3 == math.inf:
+                self.t3 = now + self.rtt.rto
