@@ -9,26 +9,25 @@ from dataclasses import dataclass
 from typing import Protocol, Unpack
 
 from rtcstack.errors import InvalidParameter, InvalidState
+from rtcstack.net import Address, Session, SocketStats, Transport
 from rtcstack.testing.link import Conditions, Link
 
-__all__ = ["NetworkStats", "TransportStats", "VirtualHost", "VirtualNetwork", "VirtualTransport"]
-
-Address = tuple[str, int]
+__all__ = ["NetworkStats", "VirtualHost", "VirtualNetwork", "VirtualTransport"]
 
 _FIRST_PORT = 50000
-_LARGEST_BURST = 1000
+_MOST_TURNS = 10_000
+"""Rounds of one step: more than any window of data needs, so only a session that never rests has more."""
+_DELAY = 0.001
+_OWN_DELAY = 0.0001
+"""Seconds from host to host and within a host if nothing is said. Not 0: two sides that answer each other at
+once would go on at one instant without end."""
 
 
-class Session(Protocol):
-    """What a host drives: the sans-IO part of a peer, see `rtcstack.net`."""
+class Polled(Protocol):
+    """What `VirtualNetwork.run` polls: a PeerConnection, or whatever has a PeerConnection inside."""
 
-    deadline: float
-
-    def add_local_address(self, address: Address, interface: str = "") -> object: ...
-    def end_of_local_candidates(self) -> object: ...
-    def receive(self, local: Address, remote: Address, datagrams: list[bytes], now: float) -> object: ...
-    def handle_timeout(self, now: float) -> object: ...
-    def take_packets(self, now: float) -> list[tuple[Address, Address, list[bytes]]]: ...
+    def poll(self) -> object:
+        """Deliver what has happened to the application."""
 
 
 @dataclass(slots=True)
@@ -41,16 +40,6 @@ class NetworkStats:
     """Arrived at a port that nobody listens at."""
 
 
-@dataclass(slots=True)
-class TransportStats:
-    """What went through the virtual sockets of one session, in datagrams and bytes."""
-
-    datagrams_sent: int = 0
-    bytes_sent: int = 0
-    datagrams_received: int = 0
-    bytes_received: int = 0
-
-
 class VirtualNetwork:
     """A clock, hosts, and a link between any two of them in each direction; nothing in it is real.
 
@@ -58,19 +47,21 @@ class VirtualNetwork:
     Every source of chance is seeded: the same program does the same each time.
 
     seed          number that all links' chance is made from.
-    conditions    see `Conditions`: of every link that is not changed.
+    conditions    see `Conditions`: of every link that is not changed. The default of `delay` is 1 ms here.
     """
 
     def __init__(self, *, seed: int = 0, **conditions: Unpack[Conditions]) -> None:
         self.now = 0.0
         self.stats = NetworkStats()
         self._seed = seed
-        self._conditions = conditions
+        self._conditions = Conditions(delay=_DELAY) | conditions
         self._hosts: dict[str, VirtualHost] = {}
         self._links: dict[tuple[VirtualHost, VirtualHost], Link] = {}
         self._routes: dict[tuple[str, str], Link | None] = {}
-        self._sockets: dict[Address, VirtualTransport] = {}
-        self._transports: list[VirtualTransport] = []
+        self.sockets: dict[Address, VirtualTransport] = {}
+        """The open sockets of all hosts."""
+        self.transports: list[VirtualTransport] = []
+        """Those that are not closed yet."""
 
     def host(self, name: str, addresses: Sequence[str] = ()) -> VirtualHost:
         """Add a host.
@@ -97,11 +88,11 @@ class VirtualNetwork:
     def link(self, source: VirtualHost, destination: VirtualHost) -> Link:
         """Give the link from one host to another, to be changed or to read its counters.
 
-        The link of a host to itself is perfect.
+        The link of a host to itself takes 0.1 ms and is perfect otherwise.
         """
         link = self._links.get((source, destination))
         if link is None:
-            conditions = Conditions() if source is destination else self._conditions
+            conditions = Conditions(delay=_OWN_DELAY) if source is destination else self._conditions
             link = Link(seed=f"{self._seed}/{source.name}/{destination.name}", **conditions)
             self._links[source, destination] = link
         return link
@@ -118,31 +109,43 @@ class VirtualNetwork:
         Raises    InvalidParameter if one is unknown or out of its range; then nothing has changed.
         """
         Link(**conditions)
-        self._conditions = {**self._conditions, **conditions}
+        self._conditions |= conditions
         for (source, destination), link in self._links.items():
             if source is not destination:
                 link.change(**conditions)
 
-    def run(self, until: float | Callable[[], bool] | None = None, *, limit: float = 60.0) -> bool:
+    def run(
+        self,
+        until: float | Callable[[], bool] | None = None,
+        *,
+        limit: float = 60.0,
+        peers: Iterable[Polled] = (),
+    ) -> bool:
         """Let time pass and every session on every host do its part in it.
-
-        Peers deliver their signals in `poll()` only: call it after, or use `Pair.run`, which does.
 
         until      seconds to let pass; or a condition, looked at after each event; None for `limit` seconds.
         limit      seconds after which to give up, for a condition.
+        peers      connections to poll after each event, so that their signals are delivered.
         Returns    False if a condition was still not met at the limit.
         """
         is_met = until if callable(until) else None
         end = self.now + (until if isinstance(until, int | float) else limit)
-        ready = list(self._transports)
+        peers = tuple(peers)
         while True:
-            for transport in ready:
-                transport.step()
+            self._settle(peers)
             if is_met and is_met():
                 return True
             if not self.advance(end):
                 return is_met is None
-            ready = [transport for transport in self._transports if transport.is_ready()]
+
+    def _settle(self, peers: tuple[Polled, ...]) -> None:
+        """Let everything happen that happens at this instant, also what the callbacks of peers set going."""
+        while True:
+            for peer in peers:
+                peer.poll()
+            moved = [transport.step() for transport in self.transports]
+            if not any(moved) or not peers:
+                return
 
     def advance(self, end: float, transports: Sequence[VirtualTransport] | None = None) -> bool:
         """Move the clock to the next event, at most to `end`, and put what has arrived before its receivers.
@@ -151,7 +154,7 @@ class VirtualNetwork:
         transports    whose timers count as events; None for all.
         Returns       False if there is no event up to `end`; then it is `end`, if that is finite.
         """
-        watched = self._transports if transports is None else transports
+        watched = self.transports if transports is None else transports
         event = min(
             min((link.deadline for link in self._links.values()), default=math.inf),
             min((transport.deadline for transport in watched), default=math.inf),
@@ -165,15 +168,28 @@ class VirtualNetwork:
                 self._deliver(link)
         return True
 
+    def inject(self, source: Address, destination: Address, datagrams: list[bytes]) -> None:
+        """Put datagrams before a receiver at once, as if `source` had sent them: what an attacker can do.
+
+        source         any address, also that of a host.
+        destination    address and port of a socket; nobody there counts as refused.
+        """
+        transport = self._sockets.get(destination)
+        if transport is None:
+            self.stats.refused += len(datagrams)
+        else:
+            transport.receive(destination, source, list(datagrams))
+
     def _deliver(self, link: Link) -> None:
         for (source, destination), datagrams in link.take_routed(self.now):
-            transport = self._sockets.get(destination)
+            transport = self.sockets.get(destination)
             if transport is None:
                 self.stats.refused += len(datagrams)
             else:
                 transport.receive(destination, source, datagrams)
 
-    def _send(self, local: Address, remote: Address, datagrams: list[bytes]) -> None:
+    def send(self, local: Address, remote: Address, datagrams: list[bytes]) -> None:
+        """Put datagrams on their way from a socket of one host to a socket of another."""
         route = (local[0], remote[0])
         link = self._routes.get(route)
         if link is None:
@@ -214,18 +230,21 @@ class VirtualHost:
         """
         return VirtualTransport(self._network, self, session)
 
-    def wait(self, transports: Sequence[VirtualTransport], timeout: float | None) -> None:
+    def wait(self, transports: Sequence[Transport], timeout: float | None) -> None:
         """Jump to the instant at which one of the transports has something to do.
 
         Sessions of other transports are left alone, as if nobody polled them meanwhile.
 
         timeout    seconds of virtual time at most; None for no limit.
-        Raises    InvalidState without a timeout if nothing will ever happen.
+        Raises     InvalidState without a timeout if nothing will ever happen.
         """
         network = self._network
         end = math.inf if timeout is None else network.now + timeout
-        while not any(transport.is_ready() for transport in transports):
-            if not network.advance(end, transports):
+        ours = [transport for transport in transports if isinstance(transport, VirtualTransport)]
+        if len(ours) < len(transports):
+            raise TypeError("a transport of another network can not be waited for in virtual time")
+        while not any(transport.is_ready() for transport in ours):
+            if not network.advance(end, ours):
                 if timeout is None:
                     raise InvalidState("nothing is on its way and no timer runs: this wait would never end")
                 return
@@ -243,13 +262,14 @@ class VirtualTransport:
     """
 
     def __init__(self, network: VirtualNetwork, host: VirtualHost, session: Session) -> None:
-        self.stats = TransportStats()
+        self.stats = SocketStats()
         self._network = network
         self._host = host
         self._session = session
+        self._is_gathered = False
         self._sockets: list[Address] = []
         self._arrived: list[tuple[Address, Address, list[bytes]]] = []
-        network._transports.append(self)
+        network.transports.append(self)
 
     @property
     def deadline(self) -> float:
@@ -261,11 +281,14 @@ class VirtualTransport:
         return bool(self._arrived) or self._session.deadline <= self._network.now
 
     def gather(self) -> None:
-        """Open a socket at every address of the host and tell the session."""
+        """Open a socket at every address of the host and tell the session; the second call does nothing."""
+        if self._is_gathered:
+            return
+        self._is_gathered = True
         for ip in self._host.addresses:
             address = (ip, self._host.take_port())
             self._sockets.append(address)
-            self._network._sockets[address] = self
+            self._network.sockets[address] = self
             self._session.add_local_address(address, "virtual0")
         self._session.end_of_local_candidates()
 
@@ -281,7 +304,7 @@ class VirtualTransport:
         """
         network, session, stats = self._network, self._session, self.stats
         now = network.now
-        for turn in range(_LARGEST_BURST):
+        for turn in range(_MOST_TURNS):
             arrived, self._arrived = self._arrived, []
             for local, remote, datagrams in arrived:
                 stats.datagrams_received += len(datagrams)
@@ -290,25 +313,30 @@ class VirtualTransport:
             is_due = session.deadline <= now
             if is_due:
                 session.handle_timeout(now)
-            packets = session.take_packets(now)
-            for local, remote, datagrams in packets:
-                stats.datagrams_sent += len(datagrams)
-                stats.bytes_sent += sum(map(len, datagrams))
-                network._send(local, remote, datagrams)
-            if not (arrived or is_due or packets):
+            if not (self._send() or arrived or is_due):
                 return turn > 0
         raise RuntimeError(
-            f"a session on {self._host!r} is still busy after {_LARGEST_BURST} rounds at one instant"
+            f"a session on {self._host!r} is still busy after {_MOST_TURNS} rounds at one instant"
         )
 
+    def _send(self) -> bool:
+        packets = self._session.take_packets(self._network.now)
+        for local, remote, datagrams in packets:
+            self.stats.datagrams_sent += len(datagrams)
+            self.stats.bytes_sent += sum(map(len, datagrams))
+            self._network.send(local, remote, datagrams)
+        return bool(packets)
+
     def close(self) -> None:
-        """Close the sockets; what arrives later finds nobody."""
+        """Send what the session has to say at this instant and close the sockets. May be called twice."""
+        if self._sockets:
+            self._send()
         for address in self._sockets:
-            del self._network._sockets[address]
+            del self._network.sockets[address]
         self._sockets.clear()
         self._arrived.clear()
-        if self in self._network._transports:
-            self._network._transports.remove(self)
+        if self in self._network.transports:
+            self._network.transports.remove(self)
 
 
 def _normalized(address: str) -> str:

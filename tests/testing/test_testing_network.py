@@ -195,11 +195,11 @@ def test_two_sessions_on_one_host_meet_on_a_perfect_link():
     host.attach(right).gather()
     left.remote = right.addresses[0]
     network.run(2.0)
-    assert right.received == [(1.0, [b"tick 1"])]
+    assert right.received == [(1.0001, [b"tick 1"])]
 
 
 def test_hosts_can_share_a_bottleneck():
-    network = VirtualNetwork(rate=34 * 10.0)  # bytes a second: a tick with its headers takes 0.1 s
+    network = VirtualNetwork(delay=0.0, rate=34 * 10.0)  # bytes a second: a tick with its headers takes 0.1 s
     hosts = [network.host(name) for name in ("a", "b", "server")]
     sessions = [Ticker(ticks=1), Ticker(ticks=1), Ticker()]
     for host, session in zip(hosts, sessions, strict=True):
