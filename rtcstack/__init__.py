@@ -1,3 +1,44 @@
-"""WebRTC data channels from scratch in Python, in the shape of Godot's WebRTC API."""
+"""WebRTC data channels from scratch in Python, in the shape of Godot's WebRTC API.
+
+    peer = PeerConnection()
+    channel = peer.create_data_channel("chat")
+
+See PeerConnection and DataChannel; every exception derives from RTCError.
+"""
+
+from rtcstack.dtls import Certificate
+from rtcstack.errors import (
+    AlreadyExists,
+    Closed,
+    Error,
+    Full,
+    InvalidParameter,
+    InvalidState,
+    MessageTooLarge,
+    RTCError,
+    SdpError,
+    Unavailable,
+)
+from rtcstack.peer import DataChannel, PeerConnection, Signal, WriteMode, poll
 
 __version__ = "0.1.0.dev0"
+
+__all__ = [
+    "AlreadyExists",
+    "Certificate",
+    "Closed",
+    "DataChannel",
+    "Error",
+    "Full",
+    "InvalidParameter",
+    "InvalidState",
+    "MessageTooLarge",
+    "PeerConnection",
+    "RTCError",
+    "SdpError",
+    "Signal",
+    "Unavailable",
+    "WriteMode",
+    "__version__",
+    "poll",
+]

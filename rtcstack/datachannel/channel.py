@@ -47,6 +47,7 @@ class Channel:
     incoming        messages in order of arrival: (payload, is_text).
     close_reason    why the channel is closed, a sentence; "" before that.
     ordered_until_ack   True while DATA_CHANNEL_ACK is awaited: nothing may overtake the OPEN.
+    low_threshold   bytes of buffered amount at which the application wants to know.
     messages_sent, messages_received, bytes_sent, bytes_received    payload counters.
     """
 
@@ -59,6 +60,7 @@ class Channel:
         "id",
         "incoming",
         "lifetime",
+        "low_threshold",
         "messages_received",
         "messages_sent",
         "ordered",
@@ -77,6 +79,7 @@ class Channel:
         self.incoming: deque[tuple[bytes, bool]] = deque()
         self.close_reason = ""
         self.ordered_until_ack = False
+        self.low_threshold = 0
         self.ordered = config.ordered
         self.lifetime = None if config.max_lifetime_ms is None else config.max_lifetime_ms / 1000
         self.messages_sent = self.messages_received = 0

@@ -183,13 +183,23 @@ class Registry:
         self._open_waiting()
 
     @property
+    def all(self) -> list[Channel]:
+        """Every channel that is not closed, those without an id last."""
+        return [*self.channels.values(), *self._unnumbered]
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether connect() has been called: ids can be told, messages sorted."""
+        return self._client is not None
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is no channel at all."""
         return not self.channels and not self._unnumbered
 
     def stop(self) -> None:
         """The connection is being closed: nothing more can be sent, what was sent is still delivered."""
-        for channel in [*self.channels.values(), *self._unnumbered]:
+        for channel in self.all:
             if channel.state < _CLOSING:
                 channel.close_reason = "the connection was closed by this side"
                 channel.state = _CLOSING
@@ -197,7 +207,7 @@ class Registry:
 
     def disconnect(self, reason: str) -> None:
         """The association is gone: every channel closes with this reason."""
-        for channel in [*self.channels.values(), *self._unnumbered]:
+        for channel in self.all:
             if channel.state is not _CLOSED:
                 channel.close_reason = channel.close_reason or reason
                 self._set_closed(channel)

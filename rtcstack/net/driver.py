@@ -26,7 +26,9 @@ _LAST_ROUNDS = 64
 class Session(Protocol):
     """What a driver needs of a session; times are seconds on the network's clock."""
 
-    deadline: float
+    @property
+    def deadline(self) -> float:
+        """When handle_timeout() is due: math.inf for never."""
 
     def add_local_address(self, address: Address, interface: str = "") -> object:
         """Take notice of a socket."""

@@ -174,7 +174,7 @@ class VirtualNetwork:
         source         any address, also that of a host.
         destination    address and port of a socket; nobody there counts as refused.
         """
-        transport = self._sockets.get(destination)
+        transport = self.sockets.get(destination)
         if transport is None:
             self.stats.refused += len(datagrams)
         else:

@@ -1,0 +1,346 @@
+"""Godot's WebRTCPeerConnection: a session with a network under it, driven by poll()."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from rtcstack.datachannel import Channel, ChannelClosed, ChannelOpened, ChannelReceived
+from rtcstack.errors import Error
+from rtcstack.net import Network, OsNetwork, Transport
+from rtcstack.peer.channel import DataChannel
+from rtcstack.peer.configuration import Configuration, read_channel_options, read_configuration
+from rtcstack.peer.signal import Signal
+from rtcstack.sdp import SignalingState
+from rtcstack.session import (
+    BufferedAmountLow,
+    ConnectionState,
+    ConnectionStateChanged,
+    GatheringState,
+    GatheringStateChanged,
+    LocalCandidate,
+    LocalDescription,
+    PeerSession,
+    SelectedPairChanged,
+    SessionEvent,
+    SignalingStateChanged,
+    Stats,
+    format_address,
+)
+
+__all__ = ["PeerConnection", "poll"]
+
+
+class PeerConnection:
+    """A connection to one other peer, usable right after construction.
+
+    Wire its signals to the other side, directly or through signaling, and call poll() often: signals and
+    messages come from there and from nowhere else.
+
+        peer.session_description_created.connect(send_description)
+        peer.ice_candidate_created.connect(send_candidate)
+        chat = peer.create_data_channel("chat")
+        peer.create_offer()
+
+    configuration   keys, all optional (units and defaults: rtcstack.session.SessionOptions and
+                    rtcstack.net.Options):
+                      iceServers, iceTransportPolicy, certificates          as in Godot and W3C
+                      max_message_size, send_buffer, receive_window     bytes
+                      mtu                                                   bytes of UDP payload
+                      close_timeout, connect_timeout                        seconds
+                      offload, port_range, bind_addresses, interface_filter the sockets
+                      libdatachannel                                        the plugin's own keys
+    network         where the connection lives: the machine's sockets, or a host of rtcstack.testing.
+    random_bytes    n -> n bytes; for tests that repeat exactly.  Never predictable ones elsewhere.
+
+    Signals, in the order of their events:
+      session_description_created(type, sdp)     "offer" or "answer": bring it to the other side
+      ice_candidate_created(media, index, name)  bring it to the other side's add_ice_candidate()
+      data_channel_received(channel)             the other side has created a channel
+      connection_state_changed(state)            a STATE_* value
+      gathering_state_changed(state)             a GATHERING_STATE_* value
+      signaling_state_changed(state)             a SIGNALING_STATE_* value
+      selected_pair_changed(local, remote)       "ip:port" of both ends of the path that data takes
+
+    Raises:
+        InvalidParameter, RTCError: a value of the configuration is not allowed.
+    Source: Godot's WebRTCPeerConnection; where it is better to differ, docs/godot.md says so.
+    """
+
+    STATE_NEW = ConnectionState.NEW
+    STATE_CONNECTING = ConnectionState.CONNECTING
+    STATE_CONNECTED = ConnectionState.CONNECTED
+    STATE_DISCONNECTED = ConnectionState.DISCONNECTED
+    STATE_FAILED = ConnectionState.FAILED
+    STATE_CLOSED = ConnectionState.CLOSED
+    GATHERING_STATE_NEW = GatheringState.NEW
+    GATHERING_STATE_GATHERING = GatheringState.GATHERING
+    GATHERING_STATE_COMPLETE = GatheringState.COMPLETE
+    SIGNALING_STATE_STABLE = SignalingState.STABLE
+    SIGNALING_STATE_HAVE_LOCAL_OFFER = SignalingState.HAVE_LOCAL_OFFER
+    SIGNALING_STATE_HAVE_REMOTE_OFFER = SignalingState.HAVE_REMOTE_OFFER
+    SIGNALING_STATE_HAVE_LOCAL_PRANSWER = SignalingState.HAVE_LOCAL_PRANSWER
+    SIGNALING_STATE_HAVE_REMOTE_PRANSWER = SignalingState.HAVE_REMOTE_PRANSWER
+    SIGNALING_STATE_CLOSED = SignalingState.CLOSED
+
+    def __init__(
+        self,
+        configuration: Mapping[str, Any] | None = None,
+        *,
+        network: Network | None = None,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.session_description_created: Signal[str, str] = Signal("session_description_created")
+        self.ice_candidate_created: Signal[str, int, str] = Signal("ice_candidate_created")
+        self.data_channel_received: Signal[DataChannel] = Signal("data_channel_received")
+        self.connection_state_changed: Signal[ConnectionState] = Signal("connection_state_changed")
+        self.gathering_state_changed: Signal[GatheringState] = Signal("gathering_state_changed")
+        self.signaling_state_changed: Signal[SignalingState] = Signal("signaling_state_changed")
+        self.selected_pair_changed: Signal[str, str] = Signal("selected_pair_changed")
+        self._given_network = network
+        self._random_bytes = random_bytes
+        self._start(read_configuration(configuration or {}))
+
+    def initialize(self, configuration: Mapping[str, Any]) -> Error:
+        """Start afresh with this configuration; the connection so far is cut, its channels are gone.
+
+        Raises:
+            InvalidParameter, RTCError: a value is not allowed; nothing has changed.
+        """
+        chosen = read_configuration(configuration)
+        self._farewell()
+        self._start(chosen)
+        return Error.OK
+
+    def _start(self, chosen: Configuration) -> None:
+        network = self._given_network or OsNetwork(chosen.net)
+        session = PeerSession(random_bytes=self._random_bytes, options=chosen.session)
+        self._network, self._session = network, session
+        self._transport: Transport = network.attach(session)
+        # Whoever drops a connection, or ends the program, without close(): the peer is told all the same.
+        self._farewell = weakref.finalize(self, _part, session, self._transport)
+        self._channels: dict[Channel, DataChannel] = {}
+        self._pending: deque[SessionEvent] = deque()
+        self._calls: deque[Callable[[], object]] = deque()
+        self._is_delivering = False
+        self._seen = 0
+
+    # -- negotiation -------------------------------------------------------------------------------
+
+    def create_data_channel(self, label: str, options: Mapping[str, Any] | None = None) -> DataChannel:
+        """Create a channel; the connection keeps it alive.  Also allowed while connected.
+
+        label       at most 65,535 bytes of UTF-8.
+        options     keys, all optional: negotiated (bool) with id (0 to 65,534), ordered (bool, True),
+                    maxPacketLifeTime (ms) or maxRetransmits (0 to 65,535), protocol (text),
+                    priority ("very-low", "low", "medium" or "high").
+
+        Raises:
+            InvalidParameter: an option is not allowed, or they do not go together.
+            AlreadyExists: the id is in use.
+            Closed: the connection is closed.
+        """
+        config, stream_id = read_channel_options(label, options or {})
+        return self._face(self._session.create_channel(config, stream_id, self._network.now()))
+
+    def create_offer(self) -> Error:
+        """Make an offer, set it as the local description, and gather candidates; signals bring them.
+
+        Raises:
+            InvalidState: no channel was created, an offer is pending, or the connection is closed.
+        """
+        self._session.create_offer()
+        self._gather()
+        return Error.OK
+
+    def set_local_description(self, type: str, sdp: str) -> Error:
+        """Confirm a description that session_description_created brought: it holds since it was made.
+
+        With the type "rollback" a pending offer is taken back.
+
+        Raises:
+            InvalidParameter, SdpError: it was not made by this connection.
+            InvalidState: nothing was made, or there is nothing to take back.
+        """
+        self._session.set_local_description(type, sdp)
+        return Error.OK
+
+    def set_remote_description(self, type: str, sdp: str) -> Error:
+        """Apply the other side's description; an offer is answered, and a signal brings the answer.
+
+        Raises:
+            SdpError: the text cannot be read, or does not fit; nothing has changed.
+            InvalidState, InvalidParameter: the type does not fit the signaling state, or is none.
+        """
+        self._session.set_remote_description(type, sdp, self._network.now())
+        self._gather()
+        return Error.OK
+
+    def add_ice_candidate(self, media: str, index: int, name: str) -> Error:
+        """Add a candidate of the other side, at any time: early ones wait for the description.
+
+        media, index    which media section it belongs to; a connection has only one that counts.
+        name            the "candidate:" line; "" says that no more will come.
+
+        Raises:
+            SdpError: the line is no candidate.
+            Closed: the connection is closed.
+        """
+        self._session.add_remote_candidate(name)
+        return Error.OK
+
+    def get_local_description(self) -> str:
+        """Return the local description with all candidates so far, for signaling by copy and paste."""
+        return self._session.local_description
+
+    # -- driving -----------------------------------------------------------------------------------
+
+    def poll(self, timeout: float = 0.0) -> Error:
+        """Receive, send, do what is due, and deliver signals.
+
+        timeout     seconds to wait for something to happen, if nothing has yet; 0 never waits.
+
+        Nothing that comes from the network raises here; what a callback raises does, and the signals
+        behind it come with the next poll().
+        """
+        poll((self,), timeout)
+        return Error.OK
+
+    def close(self) -> None:
+        """Close the connection: what was sent is delivered first, while poll() is called.
+
+        That takes at most `close_timeout` seconds; then, or where nothing is connected, it is CLOSED.
+        Idempotent, allowed in every state and in callbacks.
+        """
+        self._session.close(self._network.now())
+        self._step()
+
+    def abort(self) -> None:
+        """Close the connection now: what was not delivered is lost; the other side is told."""
+        self._session.abort()
+        self._step()
+
+    # -- looking at it -----------------------------------------------------------------------------
+
+    def get_connection_state(self) -> ConnectionState:
+        """Return a STATE_* value; STATE_CONNECTED once channels can be used."""
+        return self._session.connection_state
+
+    def get_gathering_state(self) -> GatheringState:
+        """Return a GATHERING_STATE_* value."""
+        return self._session.gathering_state
+
+    def get_signaling_state(self) -> SignalingState:
+        """Return a SIGNALING_STATE_* value."""
+        return self._session.signaling_state
+
+    def get_failure_reason(self) -> str:
+        """Return why the connection failed or ended, a sentence; "" before that."""
+        return self._session.reason
+
+    def get_stats(self) -> Stats:
+        """Return counters of every layer."""
+        return self._session.get_stats()
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _gather(self) -> None:
+        if self._session.wants_sockets:
+            self._transport.gather()
+
+    def _step(self) -> None:
+        self._transport.step()
+        if self._session.is_finished:
+            self._transport.close()
+
+    def _deliver(self) -> None:
+        """Call the callbacks of what has happened, in order; a poll() inside one of them leaves it to us."""
+        self._pending += self._session.take_events()
+        if self._is_delivering:
+            return
+        self._is_delivering = True
+        try:
+            while self._calls or self._pending:
+                if self._calls:
+                    self._calls.popleft()()
+                else:
+                    self._emit(self._pending.popleft())
+                    self._pending += self._session.take_events()
+        finally:
+            self._is_delivering = False
+            self._seen = self._session.activity
+
+    def _emit(self, event: SessionEvent) -> None:
+        match event:
+            case LocalDescription(kind, sdp):
+                self._call(self.session_description_created, kind, sdp)
+            case LocalCandidate(mid, index, line):
+                self._call(self.ice_candidate_created, mid, index, line)
+            case ChannelReceived(channel):
+                self._call(self.data_channel_received, self._face(channel))
+            case ChannelOpened(channel):
+                self._call(self._face(channel).opened)
+            case ChannelClosed(channel, reason):
+                self._call(self._face(channel).closed, reason)
+                del self._channels[channel]
+            case ConnectionStateChanged(state):
+                self._call(self.connection_state_changed, state)
+            case GatheringStateChanged(state):
+                self._call(self.gathering_state_changed, state)
+            case SignalingStateChanged(state):
+                self._call(self.signaling_state_changed, state)
+            case SelectedPairChanged(local, remote):
+                self._call(self.selected_pair_changed, format_address(local), format_address(remote))
+            case BufferedAmountLow(channel):
+                self._call(self._face(channel).buffered_amount_low)
+
+    def _call(self, signal: Signal[*tuple[Any, ...]], *arguments: Any) -> None:
+        self._calls += [partial(callback, *arguments) for callback in signal.callbacks]
+
+    def _face(self, channel: Channel) -> DataChannel:
+        face = self._channels.get(channel)
+        if face is None:
+            face = self._channels[channel] = DataChannel(self._session, channel, self._network.now)
+        return face
+
+    def __repr__(self) -> str:
+        return f"<PeerConnection {self._session.connection_state.name}>"
+
+
+def _part(session: PeerSession, transport: Transport) -> None:
+    """Say goodbye and let the sockets go."""
+    session.abort("the connection object is gone")
+    transport.close()
+
+
+def poll(peers: Iterable[PeerConnection], timeout: float = 0.0) -> None:
+    """Poll several connections at once, and wait for whichever has something to do first.
+
+    timeout     seconds to wait for something to happen, if nothing has yet; 0 never waits.
+    """
+    peers = tuple(peers)
+    for peer in peers:
+        peer._step()
+    if timeout > 0 and peers:
+        _wait(peers, timeout)
+    for peer in peers:
+        peer._deliver()
+
+
+def _wait(peers: tuple[PeerConnection, ...], timeout: float) -> None:
+    """Step the peers until something concerns one of their applications, or time is out."""
+    network = peers[0]._network
+    until = network.now() + timeout
+    seen = [peer._seen for peer in peers]
+    while [peer._session.activity for peer in peers] == seen:
+        left = until - network.now()
+        transports = [peer._transport for peer in peers if not peer._session.is_finished]
+        if left <= 0 or not transports:
+            return
+        network.wait(transports, left)
+        for peer in peers:
+            peer._step()

@@ -1,0 +1,37 @@
+"""The layers combined into one sans-IO object for one peer connection."""
+
+from rtcstack.session.events import (
+    BufferedAmountLow,
+    ConnectionState,
+    ConnectionStateChanged,
+    GatheringState,
+    GatheringStateChanged,
+    LocalCandidate,
+    LocalDescription,
+    SelectedPairChanged,
+    SessionEvent,
+    SignalingStateChanged,
+)
+from rtcstack.session.options import SessionOptions
+from rtcstack.session.session import PeerSession
+from rtcstack.session.stats import ChannelStats, DtlsStats, PairStats, Stats, format_address
+
+__all__ = [
+    "BufferedAmountLow",
+    "ChannelStats",
+    "ConnectionState",
+    "ConnectionStateChanged",
+    "DtlsStats",
+    "GatheringState",
+    "GatheringStateChanged",
+    "LocalCandidate",
+    "LocalDescription",
+    "PairStats",
+    "PeerSession",
+    "SelectedPairChanged",
+    "SessionEvent",
+    "SessionOptions",
+    "SignalingStateChanged",
+    "Stats",
+    "format_address",
+]

@@ -1,0 +1,43 @@
+"""What can be chosen about a session, all of it optional."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rtcstack.dtls import Certificate
+
+__all__ = ["SessionOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """Choices that hold for one connection."""
+
+    certificate: Certificate | None = None
+    """The certificate to show; None makes a fresh one, so that connections cannot be linked."""
+
+    max_message_size: int = 262_144
+    """Largest message in either direction, bytes; 0 is no limit.  256 KiB is what browsers announce."""
+
+    mtu: int = 1200
+    """Largest UDP payload, bytes.  1200 passes every path that carries IPv6 (RFC 8899 section 5.1.2)."""
+
+    close_timeout: float = 5.0
+    """Seconds that close() may go on delivering what was sent before the connection is cut."""
+
+    connect_timeout: float = 60.0
+    """Seconds from the first check to open channels, after which the connection counts as failed.
+    ICE and DTLS give up on their own after 39.5 and 30 s; this bounds a peer that never speaks SCTP."""
+
+    send_buffer: int = 16 << 20
+    """Bytes that may wait to be sent, all channels together; past it sending raises Full.
+    16 MiB is what libwebrtc allows a channel."""
+
+    receive_window: int = 5 << 20
+    """Bytes of received messages that may wait for the application.  5 MiB carries 100 MB/s over 50 ms."""
+
+    max_early_candidates: int = 256
+    """Most remote candidates kept while there is no remote description."""
+
+    max_early_datagrams: int = 32
+    """Most DTLS datagrams kept while there is no remote description: a whole flight, several times."""

@@ -1,0 +1,681 @@
+"""One peer connection as one sans-IO object: the layers combined, from descriptions down to datagrams."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+
+from rtcstack import datachannel, dtls, ice, sctp
+from rtcstack.datachannel import Channel, ChannelConfig, ChannelState
+from rtcstack.dtls import Certificate
+from rtcstack.errors import Closed, InvalidParameter, InvalidState, MessageTooLarge
+from rtcstack.sdp import (
+    CandidateLine,
+    LocalParameters,
+    RemoteParameters,
+    SignalingState,
+    is_end_of_candidates,
+    parse_candidate,
+)
+from rtcstack.session.events import (
+    BufferedAmountLow,
+    ConnectionState,
+    ConnectionStateChanged,
+    GatheringState,
+    GatheringStateChanged,
+    LocalCandidate,
+    LocalDescription,
+    SelectedPairChanged,
+    SessionEvent,
+    SignalingStateChanged,
+)
+from rtcstack.session.negotiator import Negotiator, RemoteDescription, setup_for_answer
+from rtcstack.session.options import SessionOptions
+from rtcstack.session.stats import DtlsStats, PairStats, Stats, channel_stats, counters
+
+__all__ = ["Address", "PeerSession"]
+
+Address = tuple[str, int]
+
+_OPEN = ChannelState.OPEN
+_PPID_TEXT = datachannel.PPID_STRING
+_PPID_BINARY = datachannel.PPID_BINARY
+
+_logger = logging.getLogger("rtcstack.session")
+
+
+class PeerSession:
+    """ICE, DTLS, SCTP and the channels of one connection, and the negotiation that joins two of them.
+
+    It owns no socket and no clock.  Whoever drives it
+      - calls a command or receive() or handle_timeout(), then
+      - sends what take_packets() gives, until that is empty, and reads take_events() and `deadline`.
+
+    random_bytes    n -> n unpredictable bytes, for every secret of every layer.
+
+    reason          why the connection failed or ended, a sentence; "" before that.
+    max_send_size   largest message that can be sent, bytes; 0 is no limit.
+    activity        counts what may concern the application: datagrams in, events out.
+    wants_sockets   True while candidates are to be gathered: call add_local_address() for each socket,
+                    and end_of_local_candidates().
+    is_finished     True when nothing is left to send or to wait for: the sockets may go.
+    """
+
+    def __init__(
+        self, *, random_bytes: Callable[[int], bytes], options: SessionOptions = SessionOptions()
+    ) -> None:
+        self.options = options
+        self.connection_state = ConnectionState.NEW
+        self.gathering_state = GatheringState.NEW
+        self.reason = ""
+        self.max_send_size = options.max_message_size
+        self.activity = 0
+        self.wants_sockets = False
+        self.is_finished = False
+        self.channels = datachannel.Registry(datachannel.Options(max_message_size=options.max_message_size))
+        self.drops = {
+            "no_pair": 0,
+            "not_stun_or_dtls": 0,
+            "unvalidated_source": 0,
+            "early_overflow": 0,
+            "candidate_of_other_generation": 0,
+        }
+        self._random_bytes = random_bytes
+        # Session ids stay below 2**62: Firefox refuses larger ones.
+        self._negotiator = Negotiator(int.from_bytes(random_bytes(8)) >> 2)
+        self._own_certificate = options.certificate
+        self._agent: ice.Agent | None = None
+        self._dtls: dtls.Endpoint | None = None
+        self._association: sctp.Association | None = None
+        self._role: str | None = None
+        self._early_candidates: list[str] = []
+        self._early_datagrams: list[bytes] = []
+        self._released = 0
+        self._connect_deadline = math.inf
+        self._close_deadline = math.inf
+        self._is_ending = False
+        self._signaled = SignalingState.STABLE
+        self._events: list[SessionEvent] = []
+
+    # -- negotiation -------------------------------------------------------------------------------
+
+    @property
+    def signaling_state(self) -> SignalingState:
+        """Where the offer/answer exchange stands."""
+        return SignalingState.CLOSED if self._is_over else self._negotiator.state
+
+    @property
+    def local_description(self) -> str:
+        """Our description in force, with the candidates gathered so far; "" before the first."""
+        agent = self._agent
+        lines = (
+            tuple(_candidate_line(c, agent.ufrag) for c in agent.local_candidates if c.type != "prflx")
+            if agent is not None
+            else ()
+        )
+        complete = self.gathering_state is GatheringState.COMPLETE
+        return self._negotiator.local_description(lines, complete=complete)
+
+    def create_offer(self) -> None:
+        """Make an offer, apply it, and start gathering; LocalDescription brings the text.
+
+        Raises:
+            InvalidState: there is no channel to negotiate, an offer is pending, or the session is closed.
+        """
+        self._require_alive()
+        if not self._negotiator.has_local and self.channels.is_empty:
+            raise InvalidState("there is nothing to negotiate: create a data channel before the offer")
+        agent = self._agent or self._start_ice(controlling=True)
+        text = self._negotiator.offer(self._local_parameters(agent, "actpass"))
+        self._events.append(LocalDescription("offer", text))
+        self._start_gathering()
+        self._pump()
+
+    def set_local_description(self, kind: str, text: str) -> None:
+        """Accept a description made here: it is in force already.  "rollback" takes a pending offer back.
+
+        Raises:
+            InvalidParameter, SdpError: the description was not made here.
+            InvalidState: there is nothing to apply or to roll back.
+        """
+        self._require_alive()
+        if kind == "rollback":
+            self._negotiator.rollback()
+        else:
+            self._negotiator.check_local(kind, text)
+        self._pump()
+
+    def set_remote_description(self, kind: str, text: str, now: float) -> None:
+        """Apply the peer's description; an offer is answered at once, LocalDescription brings the answer.
+
+        Raises:
+            SdpError: the text cannot be read or does not fit; nothing has changed.
+            InvalidState, InvalidParameter: the type does not fit the signaling state, or is none.
+        """
+        self._require_alive()
+        if kind == "offer":
+            self._receive_offer(text, now)
+        elif kind in ("answer", "pranswer"):
+            answer = self._negotiator.read_answer(kind, text)
+            self._refuse_restart(answer)
+            setup = "passive" if answer.parameters.setup == "active" else "active"
+            self._negotiator.apply_answer(kind, answer)
+            self._apply_remote(answer.parameters, setup, now)
+        else:
+            raise InvalidParameter(f"unknown remote description type {kind!r}: use offer, answer or pranswer")
+        self._take_early(now)
+        self._pump()
+
+    def add_remote_candidate(self, line: str) -> None:
+        """Add a candidate of the peer, a "candidate:" line; "" says that no more will come.
+
+        Candidates that come before the remote description are kept until it is here.
+
+        Raises:
+            SdpError: the line is no candidate.
+            Closed: the session is closed.
+        """
+        self._require_alive()
+        candidate = None if is_end_of_candidates(line) else parse_candidate(line)
+        agent, remote = self._agent, self._negotiator.remote
+        if agent is None or remote is None:
+            if len(self._early_candidates) < self.options.max_early_candidates:
+                self._early_candidates.append(line)
+            else:
+                self.drops["early_overflow"] += 1
+        elif candidate is None:
+            agent.end_of_remote_candidates()
+        elif candidate.ufrag in (None, remote.parameters.ufrag):
+            agent.add_remote_candidate(_ice_candidate(candidate))
+        else:
+            self.drops["candidate_of_other_generation"] += 1
+        self._pump()
+
+    def _receive_offer(self, text: str, now: float) -> None:
+        offer = self._negotiator.read_offer(text)
+        self._refuse_restart(offer)
+        remote = offer.parameters
+        setup = setup_for_answer(remote.setup, self._role)
+        agent = self._agent or self._start_ice(controlling=remote.ice_lite)
+        if self._dtls is None:
+            # An own first offer may just have been rolled back: the answerer is the controlled side.
+            agent.set_controlling(remote.ice_lite)
+        answer = self._negotiator.answer(offer, self._local_parameters(agent, setup))
+        self._events.append(LocalDescription("answer", answer))
+        self._apply_remote(remote, setup, now)
+        self._start_gathering()
+
+    def _local_parameters(self, agent: ice.Agent, setup: str) -> LocalParameters:
+        return LocalParameters(
+            session_id=0,
+            session_version=0,
+            ufrag=agent.ufrag,
+            password=agent.password,
+            fingerprints=(("sha-256", self._certificate.fingerprint("sha-256")),),
+            setup=setup,
+            max_message_size=self.options.max_message_size,
+        )
+
+    def _refuse_restart(self, remote: RemoteDescription) -> None:
+        if remote.restarts_ice:
+            raise InvalidState("the peer asks for an ICE restart, which is not supported yet: the path stays")
+
+    def _apply_remote(self, remote: RemoteParameters, setup: str, now: float) -> None:
+        """Start the transport with what the peer has described, or refresh its candidates."""
+        agent = self._agent
+        assert agent is not None  # made with our own description
+        if self._dtls is None:
+            self._role = setup
+            self._dtls = dtls.Endpoint(
+                certificate=self._certificate,
+                client=setup == "active",
+                fingerprints=remote.fingerprints,
+                mtu=self.options.mtu,
+            )
+            agent.set_remote_credentials(remote.ufrag, remote.password, lite=remote.ice_lite)
+            agent.start(now)
+            self._connect_deadline = now + self.options.connect_timeout
+            self._set_connection_state(ConnectionState.CONNECTING)
+        limits = [size for size in (self.options.max_message_size, remote.max_message_size) if size]
+        self.max_send_size = min(limits, default=0)
+        for candidate in remote.candidates:
+            agent.add_remote_candidate(_ice_candidate(candidate))
+        if remote.end_of_candidates:
+            agent.end_of_remote_candidates()
+
+    def _take_early(self, now: float) -> None:
+        """Use what came before the remote description."""
+        candidates, self._early_candidates = self._early_candidates, []
+        for line in candidates:
+            self.add_remote_candidate(line)
+        datagrams, self._early_datagrams = self._early_datagrams, []
+        if datagrams and self._dtls is not None:
+            self._receive_records(datagrams, now)
+
+    # -- gathering ---------------------------------------------------------------------------------
+
+    def add_local_address(self, address: Address, interface: str = "") -> None:
+        """Offer a bound UDP socket as a host candidate.
+
+        address     (ip, port) that the socket is bound to.
+        """
+        if self._agent is not None:
+            self._agent.add_local_address(address, interface=interface)
+
+    def end_of_local_candidates(self) -> None:
+        """Say that every socket has been offered."""
+        if self._agent is not None and self.gathering_state is GatheringState.GATHERING:
+            self.wants_sockets = False
+            self._agent.end_of_local_candidates()
+            self._pump()
+
+    @property
+    def _certificate(self) -> Certificate:
+        # Made when the first description needs it: a connection that is never used costs no key.
+        if self._own_certificate is None:
+            self._own_certificate = Certificate.generate()
+        return self._own_certificate
+
+    def _start_ice(self, *, controlling: bool) -> ice.Agent:
+        self._agent = ice.Agent(controlling=controlling, random_bytes=self._random_bytes)
+        return self._agent
+
+    def _start_gathering(self) -> None:
+        if self.gathering_state is GatheringState.NEW:
+            self.wants_sockets = True
+            self._set_gathering_state(GatheringState.GATHERING)
+            self._set_connection_state(ConnectionState.CONNECTING)
+
+    # -- channels ----------------------------------------------------------------------------------
+
+    def create_channel(self, config: ChannelConfig, stream_id: int | None, now: float) -> Channel:
+        """Create a channel; before the connection is up it opens with it.
+
+        Raises:
+            InvalidParameter, AlreadyExists: see Registry.create.
+            Closed: the session is closed.
+        """
+        self._require_alive()
+        channel = self.channels.create(config, stream_id)
+        if self._association is not None:
+            self._flush_channels(self._association, now)
+        self._pump()
+        return channel
+
+    def close_channel(self, channel: Channel) -> None:
+        """Close a channel: what was sent is delivered first."""
+        self.channels.close(channel)
+        self._pump()
+
+    def send(self, channel: Channel, payload: bytes, is_text: bool, now: float) -> None:
+        """Queue one message.
+
+        Raises:
+            InvalidState: the channel is not open yet.
+            Closed: the channel closes, or is closed.
+            MessageTooLarge: the message exceeds what both sides accept.
+            Full: the send buffer has reached `send_buffer`.
+        """
+        association, stream_id = self._association, channel.id
+        if channel.state is not _OPEN or association is None or stream_id is None:
+            if channel.state is ChannelState.CONNECTING:
+                raise InvalidState(
+                    "the channel is not open yet: poll() until get_ready_state() is STATE_OPEN"
+                )
+            raise Closed(
+                f"the channel is {channel.state.name.lower()}: {channel.close_reason or 'by this side'}"
+            )
+        size = len(payload)
+        if self.max_send_size and size > self.max_send_size:
+            raise MessageTooLarge(size, self.max_send_size)
+        ppid = _PPID_TEXT if is_text else _PPID_BINARY
+        if not size:
+            # A DATA chunk cannot be empty: one zero byte stands for nothing (RFC 8831 section 6.6).
+            ppid, payload = ppid + (5 if is_text else 4), b"\0"
+        association.send(
+            stream_id,
+            ppid,
+            payload,
+            ordered=channel.ordered,
+            max_retransmits=channel.config.max_retransmits,
+            lifetime=channel.lifetime,
+            now=now,
+        )
+        channel.messages_sent += 1
+        channel.bytes_sent += size
+
+    def buffered_amount(self, channel: Channel) -> int:
+        """Bytes of the channel's messages that are neither acknowledged nor given up yet."""
+        if self._association is None or channel.id is None or channel.state is ChannelState.CLOSED:
+            return 0
+        return self._association.buffered_amount(channel.id)
+
+    def set_buffered_amount_low_threshold(self, channel: Channel, threshold: int) -> None:
+        """Report BufferedAmountLow when buffered_amount() falls to `threshold` bytes."""
+        channel.low_threshold = threshold
+        if self._association is not None and channel.id is not None:
+            self._association.set_buffered_amount_low_threshold(channel.id, threshold)
+
+    # -- from below --------------------------------------------------------------------------------
+
+    def receive(self, local: Address, remote: Address, datagrams: list[bytes], now: float) -> None:
+        """Take datagrams that one socket received from one source.
+
+        local       address of the socket.  remote: address of the sender.
+        Source: RFC 7983 section 7 (first byte 0 to 3 is STUN, 20 to 63 DTLS).
+        """
+        agent = self._agent
+        if agent is None or self.is_finished:
+            return
+        self.activity += 1
+        records = [datagram for datagram in datagrams if datagram and 19 < datagram[0] < 64]
+        if len(records) != len(datagrams):
+            checks = [datagram for datagram in datagrams if datagram and datagram[0] < 4]
+            self.drops["not_stun_or_dtls"] += len(datagrams) - len(records) - len(checks)
+            if checks:
+                agent.receive(checks, local, remote, now)
+        if records:
+            # Before ICE has vouched for a source, its records could only do harm (RFC 8827 section 6.5).
+            if not agent.is_valid(local, remote):
+                self.drops["unvalidated_source"] += len(records)
+            elif self._dtls is None:
+                room = self.options.max_early_datagrams - len(self._early_datagrams)
+                self._early_datagrams += records[:room]
+                self.drops["early_overflow"] += len(records[room:])
+            else:
+                self._receive_records(records, now)
+        self._pump()
+
+    def _receive_records(self, records: list[bytes], now: float) -> None:
+        agent, endpoint = self._agent, self._dtls
+        assert agent is not None
+        assert endpoint is not None
+        endpoint.receive(records, now)
+        packets = endpoint.take_data()
+        if self._association is None:
+            self._pump()
+        association = self._association
+        if packets and association is not None:
+            agent.heard(now)
+            association.receive(packets, now)
+            if not self.channels.is_connected:
+                self._pump()  # the first messages may come in the packet that establishes the association
+            messages = association.take_messages()
+            if messages:
+                self.channels.receive(messages)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due: call it when the clock reaches `deadline`."""
+        for layer in (self._agent, self._dtls, self._association):
+            if layer is not None and layer.deadline <= now:
+                layer.handle_timeout(now)
+        if self._connect_deadline <= now:
+            self._connect_deadline = math.inf
+            self._end(
+                ConnectionState.FAILED, f"no channel could be opened in {self.options.connect_timeout:g} s"
+            )
+        if self._close_deadline <= now:
+            self._end(
+                ConnectionState.CLOSED, "closed; not everything that was sent could be delivered in time"
+            )
+        self._pump()
+
+    @property
+    def deadline(self) -> float:
+        """Seconds, on the driver's clock, at which handle_timeout() is due; math.inf for never."""
+        deadline = min(self._connect_deadline, self._close_deadline)
+        for layer in (self._agent, self._dtls, self._association):
+            if layer is not None and layer.deadline < deadline:
+                deadline = layer.deadline
+        return deadline
+
+    def take_packets(self, now: float) -> list[tuple[Address, Address, list[bytes]]]:
+        """Build and hand over what is to be sent: (local address, remote address, datagrams) each.
+
+        Then: send it and call again, until the list is empty.
+        """
+        agent, endpoint, association = self._agent, self._dtls, self._association
+        if agent is None or self.is_finished:
+            return []
+        out = agent.take_packets(now)
+        pair = agent.selected
+        if endpoint is not None and pair is not None:
+            if endpoint.state is dtls.DtlsState.NEW:
+                endpoint.start(now)
+            if association is not None:
+                if association.state is sctp.AssociationState.CLOSED and not self._is_ending:
+                    association.connect(now)
+                self._flush_channels(association, now)
+                packets = association.take_packets(now)
+                if packets:
+                    endpoint.send(packets)
+            if self._is_ending:
+                endpoint.close()
+            datagrams = endpoint.take_packets(now)
+            if datagrams:
+                out.append((pair.local_address, pair.remote_address, datagrams))
+        if self._is_ending and not out:
+            agent.close()
+            self.is_finished = True
+        return out
+
+    def _flush_channels(self, association: sctp.Association, now: float) -> None:
+        """Hand the association what the channels have for it, before later data of theirs."""
+        if association.state is sctp.AssociationState.ESTABLISHED:
+            for stream_id, payload in self.channels.take_control():
+                association.send(stream_id, datachannel.PPID_DCEP, payload, now=now)
+            resets = self.channels.take_resets()
+            if resets:
+                association.reset_streams(resets)
+        if self._released != self.channels.released:
+            association.release(self.channels.released - self._released)
+            self._released = self.channels.released
+
+    def take_events(self) -> list[SessionEvent]:
+        """Hand over what has happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def get_stats(self) -> Stats:
+        """Take a snapshot of every layer."""
+        agent, endpoint, association = self._agent, self._dtls, self._association
+        pair = agent.selected if agent is not None else None
+        drops = counters("session", self.drops) | counters("channel", self.channels.drops)
+        if agent is not None:
+            drops |= counters("ice", agent.drops)
+        if endpoint is not None:
+            drops |= counters("dtls", endpoint.drops)
+        if association is not None:
+            drops |= counters("sctp", association.stats.drops)
+        return Stats(
+            connection_state=self.connection_state.name,
+            gathering_state=self.gathering_state.name,
+            signaling_state=self.signaling_state.name,
+            selected_pair=None
+            if pair is None
+            else PairStats(
+                pair.local_address, pair.local.type, pair.remote_address, pair.remote.type, pair.rtt
+            ),
+            dtls=None if endpoint is None else DtlsStats(endpoint.version, endpoint.cipher),
+            sctp=None if association is None else association.stats,
+            channels=tuple(
+                channel_stats(channel, self.buffered_amount(channel)) for channel in self.channels.all
+            ),
+            drops=drops,
+        )
+
+    # -- events of the layers ----------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Carry events from layer to layer until all is quiet."""
+        before = len(self._events)
+        if self._agent is not None:
+            for ice_event in self._agent.take_events():
+                self._on_ice(ice_event)
+        if self._dtls is not None:
+            for dtls_event in self._dtls.take_events():
+                self._on_dtls(dtls_event)
+        association = self._association
+        if association is not None:
+            for sctp_event in association.take_events():
+                self._on_sctp(sctp_event)
+        for channel_event in self.channels.take_events():
+            self._events.append(channel_event)
+            match channel_event:
+                case datachannel.ChannelOpened(channel) if channel.low_threshold:
+                    self.set_buffered_amount_low_threshold(channel, channel.low_threshold)
+        if self.signaling_state is not self._signaled:
+            self._signaled = self.signaling_state
+            self._events.append(SignalingStateChanged(self._signaled))
+        self.activity += len(self._events) - before
+
+    def _on_ice(self, event: ice.Event) -> None:
+        agent = self._agent
+        assert agent is not None
+        match event:
+            case ice.LocalCandidate(candidate):
+                line = _candidate_line(candidate, agent.ufrag).write()
+                self._events.append(LocalCandidate(*self._negotiator.media, line))
+            case ice.EndOfLocalCandidates():
+                self._set_gathering_state(GatheringState.COMPLETE)
+            case ice.PairSelected(pair):
+                self._events.append(SelectedPairChanged(pair.local_address, pair.remote_address))
+                if self._dtls is not None and pair.rtt:
+                    self._dtls.set_rtt(pair.rtt)
+            case ice.StateChanged(ice.IceState.FAILED):
+                self._end(ConnectionState.FAILED, agent.failure_reason)
+            case ice.StateChanged(ice.IceState.DISCONNECTED):
+                if self.connection_state is ConnectionState.CONNECTED:
+                    self._set_connection_state(ConnectionState.DISCONNECTED, "the peer has gone silent")
+            case ice.StateChanged(ice.IceState.CONNECTED | ice.IceState.COMPLETED):
+                if self.connection_state is ConnectionState.DISCONNECTED:
+                    self._set_connection_state(ConnectionState.CONNECTED)
+
+    def _on_dtls(self, event: dtls.Event) -> None:
+        match event:
+            case dtls.Connected():
+                self._association = sctp.Association(
+                    options=sctp.Options(
+                        mtu=(self.options.mtu - dtls.OVERHEAD) & ~3,  # chunks are padded to 4 bytes
+                        receive_window=self.options.receive_window,
+                        max_message_size=self.options.max_message_size,
+                        send_buffer=self.options.send_buffer,
+                    ),
+                    random_bytes=self._random_bytes,
+                )
+            case dtls.Closed():
+                self._end(ConnectionState.CLOSED, "closed by the peer")
+            case dtls.Failed(reason):
+                self._end(ConnectionState.FAILED, reason)
+
+    def _on_sctp(self, event: sctp.Event) -> None:
+        association = self._association
+        assert association is not None
+        match event:
+            case sctp.Established():
+                self._connect_deadline = math.inf
+                if self._close_deadline == math.inf:
+                    self._set_connection_state(ConnectionState.CONNECTED)
+                    self.channels.connect(client=self._role == "active", max_streams=association.max_streams)
+            case sctp.IncomingStreamsReset(stream_ids):
+                self.channels.reset_received(stream_ids or tuple(self.channels.channels))
+            case sctp.OutgoingStreamsReset(stream_ids):
+                self.channels.reset_sent(stream_ids)
+            case sctp.ResetDenied(stream_ids):
+                # The peer will not reset its side either: waiting for it would keep the channels for ever.
+                self.channels.reset_sent(stream_ids)
+                self.channels.reset_received(stream_ids)
+            case sctp.MessageDropped(stream_id):
+                limit = self.options.max_message_size
+                self.channels.fail(stream_id, f"the peer's message exceeds our max_message_size of {limit}")
+            case sctp.Restarted():
+                self.channels.disconnect("the peer has restarted: what was in flight is lost")
+            case sctp.BufferedAmountLow(stream_id):
+                channel = self.channels.channels.get(stream_id)
+                if channel is not None:
+                    self._events.append(BufferedAmountLow(channel))
+            case sctp.Closed(reason):
+                self._end(ConnectionState.CLOSED, reason)
+
+    # -- states ------------------------------------------------------------------------------------
+
+    def close(self, now: float) -> None:
+        """Close the connection: what was sent is delivered first, for at most `close_timeout` seconds.
+
+        Idempotent.  The state is CLOSED at once where nothing is connected yet.
+        """
+        if self._is_over or self._close_deadline != math.inf:
+            return
+        association = self._association
+        if association is not None and self.connection_state >= ConnectionState.CONNECTED:
+            self.channels.stop()
+            association.shutdown(now)
+            self._close_deadline = now + self.options.close_timeout
+            self._pump()
+        else:
+            self.abort("closed by this side")
+
+    def abort(self, reason: str = "aborted by this side") -> None:
+        """Close the connection now: what has not been delivered is lost; the peer is told."""
+        if self._association is not None and not self._is_over:
+            self._association.abort(reason)
+        self._end(ConnectionState.CLOSED, reason)
+        self._pump()
+
+    @property
+    def _is_over(self) -> bool:
+        return self.connection_state in (ConnectionState.FAILED, ConnectionState.CLOSED)
+
+    def _require_alive(self) -> None:
+        if self._is_over or self._close_deadline != math.inf:
+            raise Closed(f"the connection is closed: {self.reason or 'close() was called'}")
+
+    def _end(self, state: ConnectionState, reason: str) -> None:
+        """Enter a final state: channels close, and what says goodbye is still sent."""
+        if self._is_over:
+            return
+        self.reason = reason
+        self._is_ending = True
+        self._connect_deadline = self._close_deadline = math.inf
+        self.channels.disconnect(reason)
+        self._set_connection_state(state, reason)
+
+    def _set_connection_state(self, state: ConnectionState, reason: str = "") -> None:
+        if state is not self.connection_state:
+            _logger.debug("connection %s %s", state.name, reason)
+            self.connection_state = state
+            self._events.append(ConnectionStateChanged(state, reason))
+
+    def _set_gathering_state(self, state: GatheringState) -> None:
+        self.gathering_state = state
+        self._events.append(GatheringStateChanged(state))
+
+
+def _candidate_line(candidate: ice.Candidate, ufrag: str) -> CandidateLine:
+    return CandidateLine(
+        foundation=candidate.foundation,
+        component=candidate.component,
+        transport=candidate.transport,
+        priority=candidate.priority,
+        address=candidate.address,
+        port=candidate.port,
+        type=candidate.type,
+        related_address=candidate.related_address,
+        related_port=candidate.related_port,
+        extensions=(("ufrag", ufrag),),
+    )
+
+
+def _ice_candidate(line: CandidateLine) -> ice.Candidate:
+    return ice.Candidate(
+        foundation=line.foundation,
+        component=line.component,
+        transport=line.transport,
+        priority=line.priority,
+        address=line.address,
+        port=line.port,
+        type=line.type,
+        related_address=line.related_address,
+        related_port=line.related_port,
+    )
