@@ -34,8 +34,8 @@ class ReceivedTsns:
     initial_tsn       first TSN that the peer will use.
     window            how far beyond the cumulative TSN one is taken, 1 to 65535 (what a gap block can say).
                       Also the most bytes that `beyond` needs.
-    max_gap_blocks    most gap blocks in one report, at least 1. It bounds the SACK (4 bytes each) and the work of the
-                      peer; more holes than this within a round trip are repaired report after report.
+    max_gap_blocks    most gap blocks in one report, at least 1. It bounds the SACK (4 bytes each) and the
+                      peer's work; more holes than this in a round trip are repaired report after report.
     max_duplicates    most duplicate TSNs in one report, 4 bytes each; more say nothing new.
     """
 

@@ -128,7 +128,7 @@ def in_order_of(messages: list[tuple[int, int, bytes]], sent: list[Sent]) -> Non
 
 @pytest.mark.parametrize("interleaved", [False, True])
 @given(data=st.data())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_any_order_of_arrival_gives_every_message_once(interleaved: bool, data: st.DataObject):
     sent = [m for m in data.draw(conversations()) if not m.lost]
     reassembly = Reassembly(interleaving=interleaved, max_message_size=0)
@@ -155,7 +155,7 @@ def test_any_order_of_arrival_gives_every_message_once(interleaved: bool, data: 
 
 @pytest.mark.parametrize("interleaved", [False, True])
 @given(data=st.data())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_what_the_peer_gives_up_holds_nothing_up(interleaved: bool, data: st.DataObject):
     """RFC 3758 §3.6: after the FORWARD-TSN all other messages are there, in order, and nothing is kept."""
     sent = data.draw(conversations())

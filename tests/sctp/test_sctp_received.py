@@ -67,7 +67,7 @@ steps = st.lists(
 
 
 @given(initial_tsns, steps, st.sampled_from([1, 2, 5, 1000]))
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_any_order_agrees_with_a_set(initial: int, steps: list[tuple[bool, bool, int]], max_gap_blocks: int):
     model = Model(initial)
     received = ReceivedTsns(initial, window=WINDOW, max_gap_blocks=max_gap_blocks, max_duplicates=1000)
