@@ -36,7 +36,7 @@ from rtcstack.sctp.chunks import (
     unpack_i_data,
     write_sack,
 )
-from rtcstack.sctp.congestion import CONTROLLERS
+from rtcstack.sctp.controllers import CONTROLLERS
 from rtcstack.sctp.events import (
     AssociationState,
     BufferedAmountLow,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
-__all__ = ["CONTROLLERS", "CongestionControl", "LossBased", "NewReno", "Transmission"]
+__all__ = ["CongestionControl", "LossBased", "NewReno", "Transmission"]
 
 Transmission = tuple[float, int, float, float, bool]
 """What is remembered about the moment at which a burst of packets was sent, shared by all its chunks:
@@ -235,7 +234,3 @@ class NewReno(LossBased):
     def _reduce(self, now: float, flight: int) -> float:
         self._partial_bytes_acked = 0
         return flight / 2
-
-
-CONTROLLERS: dict[str, Callable[[int, int], CongestionControl]] = {NewReno.name: NewReno}
-"""Name of a controller -> what makes one from the MTU (bytes) and the initial window (packets)."""

@@ -72,8 +72,8 @@ class Cubic(LossBased):
     """The controller of RFC 9438, with the slow start of RFC 9406.
 
     After a loss at a window of W the window first comes back to W quickly, stays near it for a while and then
-    searches faster and faster for more. Where NewReno would do better it grows as NewReno does: at short round
-    trips and small windows.
+    searches faster and faster for more. Where NewReno would do better, with short round trips and small
+    windows, it grows as NewReno does.
     """
 
     name = "cubic"
@@ -164,7 +164,7 @@ class Cubic(LossBased):
         """Return W_cubic, bytes, so many seconds after the curve began."""
         return _C * self.mtu * (elapsed - self._time_to_plateau) ** 3 + self._plateau
 
-    def _reduce(self, now: float, flight: int) -> float:
+    def _reduce(self, now: float, flight: int) -> int:
         self._curve_before = (
             self._epoch_start,
             self._plateau,
@@ -179,7 +179,7 @@ class Cubic(LossBased):
         self._window_before = window
         self._epoch_start = math.nan
         self._hystart = None
-        return window * _BETA
+        return int(window * _BETA)
 
     def on_timeout(self, now: float, flight: int, consecutive: int) -> None:
         """Reduce the window; the curve after the slow start begins flat (RFC 9438 section 4.8)."""

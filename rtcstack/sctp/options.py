@@ -41,7 +41,7 @@ class Options:
     allow."""
 
     congestion_control: str = "newreno"
-    """Which controller sets the sending rate: a name in `congestion.CONTROLLERS`."""
+    """Which controller sets the sending rate: a name in `controllers.CONTROLLERS`."""
 
     initial_window: int = 10
     """First congestion window, packets (RFC 6928; libwebrtc and libdatachannel do the same)."""

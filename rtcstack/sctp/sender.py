@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from rtcstack.sctp.chunks import write_forward_tsn, write_i_forward_tsn
-from rtcstack.sctp.congestion import CONTROLLERS
+from rtcstack.sctp.controllers import CONTROLLERS
 from rtcstack.sctp.options import Options
 from rtcstack.sctp.outstanding import CHUNK, SIZE, STREAM, Outstanding
 from rtcstack.sctp.packet import HEADER_SIZE, checksum_seed, write_packet
