@@ -93,7 +93,7 @@ ROWS = (
     Row("the same, worst ms", "set-up", "worst_ms", "{:.1f}", True),
     Row("the same, CPU ms a pair", "set-up", "cpu_ms", "{:.1f}", True),
     Row("memory a connected pair, kB", "memory", "kb_per_pair", "{:.0f}", True),
-    Row("50 pairs, both ends 100 B at 20 Hz, CPU %", "chatter", "cpu_percent", "{:.1f}", True),
+    Row("50 pairs, 100 B at 20 Hz, CPU % of a core", "chatter", "cpu_percent", "{:.1f}", True),
 )
 
 Values = dict[str, list[dict[str, float]]]
