@@ -2,10 +2,10 @@
 
     python benchmarks/memory_dtls.py [--json] [--size 1160] [--rounds 300]
 
-Encrypting covers send() and take_packets(), decrypting receive() and take_data(), in µs per packet: for batches of 40,
-and for packets one at a time. `public_*` is the same by pyOpenSSL's public methods, the fallback. A set-up is
-a handshake of both ends in ms, certificates made before (`handshake_ms`) or each time (`set_up_ms`). Every figure is
-the best of the rounds, to keep other programs out of it.
+Encrypting covers send() and take_packets(), decrypting receive() and take_data(), in µs per packet: in
+batches of 40, and one packet at a time. A handshake is that of both ends together, in ms, with certificates
+made before (`handshake_ms`) or each time (`set_up_ms`). Every figure is the best of the rounds, to keep other
+programs out of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 
 from rtcstack.dtls import Certificate, Endpoint
-from rtcstack.dtls.bulk import Bulk
 
 BATCH = 40
 
@@ -75,8 +74,6 @@ def measure(size: int, rounds: int) -> dict[str, float]:
     for name, packets in (("batch", batch), ("single", batch[:1])):
         encrypt, decrypt = per_packet(client, server, packets, rounds)
         figures[f"encrypt_{name}_us"], figures[f"decrypt_{name}_us"] = encrypt, decrypt
-    for end in (client, server):
-        end.bulk_class = Bulk  # type: ignore[attr-defined]
     return figures
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from OpenSSL import SSL
 
-from rtcstack.dtls.bulk import read_all
+from rtcstack.dtls.bulk import LARGEST_WRITE, read_all
 from rtcstack.dtls.certificate import Certificate, ExpectedPeer
+from rtcstack.dtls.context import shared_context
 from rtcstack.dtls.messages import (
     CLIENT_HELLO,
     Message,
@@ -29,6 +30,7 @@ from rtcstack.dtls.records import (
     HANDSHAKE,
     HEADER_SIZE,
     PLAINTEXT,
+    pack_records,
     plaintext_record,
     split_records,
 )
@@ -102,7 +104,8 @@ class Attempt:
         hello: Message | None,
         is_wary: bool,
     ) -> None:
-        self.connection = SSL.Connection(certificate.ssl_context)
+        self.connection = SSL.Connection(shared_context())
+        certificate.apply_to(self.connection)
         self.connection.set_app_data(expected)
         self.connection.set_ciphertext_mtu(mtu)
         if client:
@@ -161,7 +164,7 @@ class Attempt:
         if not precedes_change_cipher_spec(self._previous):
             return Outcome.IMPLAUSIBLE
         self._has_change_cipher_spec = True
-        self._feed_plaintext(CHANGE_CIPHER_SPEC, DTLS_1_2, b"\1")
+        self.connection.bio_write(self._inbound_record(CHANGE_CIPHER_SPEC, DTLS_1_2, b"\1"))
         early, self._early = self._early, []
         outcome = Outcome.WAITING
         for record in early:
@@ -237,21 +240,23 @@ class Attempt:
         ]
 
     def _feed(self, flight: tuple[Message, ...]) -> Outcome:
+        self._previous = flight[-1].type
+        self._next_sequence = flight[-1].sequence + 1
+        self._versions = {}
+        version = DTLS_1_0 if self._previous == CLIENT_HELLO else DTLS_1_2
+        records = [self._inbound_record(HANDSHAKE, version, message.data) for message in flight]
         outcome = Outcome.WAITING
-        for message in flight:
-            self._versions.pop(message.sequence, None)
-            self._previous = message.type
-            self._next_sequence = message.sequence + 1
-            version = DTLS_1_0 if message.type == CLIENT_HELLO else DTLS_1_2
-            self._feed_plaintext(HANDSHAKE, version, message.data)
+        for part in pack_records(records, LARGEST_WRITE):
+            self.connection.bio_write(part)
             outcome = self._advance()
             if outcome is Outcome.FAILED:
                 break
         return outcome
 
-    def _feed_plaintext(self, content_type: int, version: bytes, body: bytes) -> None:
-        self.connection.bio_write(plaintext_record(content_type, version, self._inbound_number, body))
+    def _inbound_record(self, content_type: int, version: bytes, body: bytes) -> bytes:
+        record = plaintext_record(content_type, version, self._inbound_number, body)
         self._inbound_number += 1
+        return record
 
     def _advance(self) -> Outcome:
         try:

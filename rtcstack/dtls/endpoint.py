@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from rtcstack.dtls.attempt import Attempt, Outcome, describe
 from rtcstack.dtls.bulk import LARGEST_WRITE, Bulk, open_bulk
 from rtcstack.dtls.certificate import Certificate, ExpectedPeer
-from rtcstack.dtls.messages import CLIENT_HELLO, Message, Reassembly, has_shape, read_fragments
+from rtcstack.dtls.context import der_of
+from rtcstack.dtls.messages import CERTIFICATE, CLIENT_HELLO, Message, Reassembly, has_shape, read_fragments
 from rtcstack.dtls.records import (
     ALERT,
     APPLICATION_DATA,
@@ -395,6 +395,8 @@ class Endpoint:
             return
         if not self._attempts or not has_shape(message):
             self.drops.implausible += 1
+            if message.type == CERTIFICATE and not any(message.body):
+                self._hint("the peer sent no certificate")
             return
         for attempt in tuple(self._attempts):
             self._settle(attempt, attempt.receive_message(message), now)
@@ -530,8 +532,8 @@ class Endpoint:
     def _establish(self, attempt: Attempt, now: float) -> None:
         """Keep the connection of a completed handshake, once its certificate has been checked again."""
         connection = attempt.connection
-        certificate = connection.get_peer_certificate(as_cryptography=True)
-        if certificate is None or not attempt.expected.accept(certificate.public_bytes(Encoding.DER)):
+        certificate = connection.get_peer_certificate()
+        if certificate is None or not attempt.expected.accept(der_of(certificate)):
             self._fail(_MISMATCH)
             return
         self.peer_certificate = attempt.expected.certificate
