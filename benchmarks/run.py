@@ -18,9 +18,10 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))  # the checkout, unless rtcstack is installed
@@ -154,12 +155,27 @@ def measure(names: list[str], rounds: int, seconds: float) -> dict[str, Values]:
     return results
 
 
-def in_memory() -> dict[str, str]:
-    """Run what the layers measure without a network: file name -> its table."""
-    return {
-        path.name: subprocess.run([sys.executable, path], capture_output=True, text=True, check=False).stdout
-        for path in sorted(HERE.glob("memory_*.py"))
-    }
+def in_memory() -> dict[str, dict[str, Any]]:
+    """Run what the layers measure without another process: layer -> figures, nested by case."""
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    layers = {}
+    for path in sorted(HERE.glob("memory_*.py")):
+        command = [sys.executable, str(path), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        try:
+            layers[path.stem.removeprefix("memory_")] = json.loads(done.stdout)
+        except ValueError:
+            print(f"{path.name}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+    return layers
+
+
+def flat(figures: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Walk through nested figures: (names, figure)."""
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}, ")
+        elif isinstance(value, int | float):
+            yield f"{prefix}{name}", value
 
 
 def machine() -> dict[str, str | int]:
@@ -179,13 +195,15 @@ def machine() -> dict[str, str | int]:
     }
 
 
-def report(results: dict[str, Values], layers: dict[str, str], about: dict[str, str | int | float]) -> str:
+def report(
+    results: dict[str, Values], layers: dict[str, dict[str, Any]], about: dict[str, str | int | float]
+) -> str:
     """Write the markdown table."""
     lines = [
         "{date}, {system}, {python}; {versions}. Median of {rounds}, {seconds} s each.\n".format(**about),
-        "| | rtcstack | aiortc | times better | of the ceiling |",
-        "|---|---:|---:|---:|---:|",
     ]
+    if results:
+        lines += ["| | rtcstack | aiortc | times better | of the ceiling |", "|---|---:|---:|---:|---:|"]
     for row in ROWS:
         if row.question in results:
             ours = median(results[row.question].get(OURS), row.value)
@@ -204,7 +222,16 @@ def report(results: dict[str, Values], layers: dict[str, str], about: dict[str, 
         if speed is not None:
             cpu = median(results[name][CEILING], "cpu_s_per_mb")
             lines.append(f"\nThe ceiling {form} GSO and GRO: {speed:.1f} MB/s, {cpu:.4f} CPU s per MB.")
-    lines += [f"\n{table.strip()}" for table in layers.values()]
+    if layers:
+        lines += [
+            "",
+            "In memory, without another process (names end in the unit):",
+            "",
+            "| | |",
+            "|---|---:|",
+        ]
+        for layer, figures in layers.items():
+            lines += [f"| {layer}: {name} | {value:,.4g} |" for name, value in flat(figures)]
     return "\n".join(lines)
 
 
