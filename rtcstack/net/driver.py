@@ -16,8 +16,8 @@ from rtcstack.net.udp import Address, SocketStats, UdpSocket, bind
 __all__ = ["Network", "OsNetwork", "OsTransport", "Session", "Transport"]
 
 _STEP_DATAGRAMS = 2048
-"""Datagrams that one step() moves, about 20 ms of work: a flood or a long queue must not hold poll() for
-longer."""
+"""Datagrams that one step() sends, about 20 ms of work: a long queue must not hold poll() for longer. What it
+receives is bounded by UdpSocket.receive()."""
 
 _LAST_ROUNDS = 64
 """Times that close() asks a session for what it has left: a session that never ends must not keep it."""
@@ -149,34 +149,34 @@ class OsTransport:
             raise exhausted
 
     def step(self) -> bool:
-        """Receive, do what is due and send, until there is nothing left or about 2,000 datagrams have moved.
+        """Receive what has arrived, do what is due, and send until nothing is left or 2,000 datagrams went.
 
         Returns whether anything moved. Where it stopped early, `deadline` is over at once.
         """
         session = self._session
-        room = _STEP_DATAGRAMS
+        now = time.monotonic()
+        moved = 0
+        for sock in self._watch.readable():
+            local = sock.address
+            for remote, datagrams in sock.receive():
+                session.receive(local, remote, datagrams, now)
+                moved += len(datagrams)
+        if session.deadline <= now:
+            session.handle_timeout(now)
+            moved += 1
         self._has_more = False
-        while room > 0:
-            before = room
-            now = time.monotonic()
-            for sock in self._watch.readable():
-                local = sock.address
-                for remote, datagrams in sock.receive():
-                    session.receive(local, remote, datagrams, now)
-                    room -= len(datagrams)
-            now = time.monotonic()
-            if session.deadline <= now:
-                session.handle_timeout(now)
-                room -= 1
-            if self._is_blocked and not self._flush():
-                return room < _STEP_DATAGRAMS
-            for local, remote, datagrams in session.take_packets(now):
+        left = _STEP_DATAGRAMS
+        while not self._is_blocked or self._flush():
+            packets = session.take_packets(now)
+            if not packets:
+                break
+            for local, remote, datagrams in packets:
                 self._send(local, remote, datagrams)
-                room -= len(datagrams)
-            if room == before:
-                return room < _STEP_DATAGRAMS
-        self._has_more = True
-        return True
+                left -= len(datagrams)
+            if left <= 0:
+                self._has_more = True
+                break
+        return moved > 0 or left < _STEP_DATAGRAMS
 
     def close(self) -> None:
         """Send what the session has to say at this instant, and close the sockets. May be called twice.

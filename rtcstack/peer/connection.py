@@ -276,6 +276,8 @@ class PeerConnection:
 
     def _emit(self, event: SessionEvent) -> None:
         match event:
+            case BufferedAmountLow(channel):
+                self._call(self._face(channel).buffered_amount_low)
             case LocalDescription(kind, sdp):
                 self._call(self.session_description_created, kind, sdp)
             case LocalCandidate(mid, index, line):
@@ -295,8 +297,6 @@ class PeerConnection:
                 self._call(self.signaling_state_changed, state)
             case SelectedPairChanged(local, remote):
                 self._call(self.selected_pair_changed, format_address(local), format_address(remote))
-            case BufferedAmountLow(channel):
-                self._call(self._face(channel).buffered_amount_low)
 
     def _call(self, signal: Signal[*tuple[Any, ...]], *arguments: Any) -> None:
         self._calls += [partial(callback, *arguments) for callback in signal.callbacks]

@@ -129,6 +129,7 @@ class PeerSession:
         agent = self._agent or self._start_ice(controlling=True)
         text = self._negotiator.offer(self._local_parameters(agent, "actpass"))
         self._events.append(LocalDescription("offer", text))
+        self._signaling_changed()
         self._start_gathering()
         self._pump()
 
@@ -144,6 +145,7 @@ class PeerSession:
             self._negotiator.rollback()
         else:
             self._negotiator.check_local(kind, text)
+        self._signaling_changed()
         self._pump()
 
     def set_remote_description(self, kind: str, text: str, now: float) -> None:
@@ -164,6 +166,7 @@ class PeerSession:
             self._apply_remote(answer.parameters, setup, now)
         else:
             raise InvalidParameter(f"unknown remote description type {kind!r}: use offer, answer or pranswer")
+        self._signaling_changed()
         self._take_early(now)
         self._pump()
 
@@ -525,9 +528,6 @@ class PeerSession:
             match channel_event:
                 case datachannel.ChannelOpened(channel) if channel.low_threshold:
                     self.set_buffered_amount_low_threshold(channel, channel.low_threshold)
-        if self.signaling_state is not self._signaled:
-            self._signaled = self.signaling_state
-            self._events.append(SignalingStateChanged(self._signaled))
         self.activity += len(self._events) - before
 
     def _on_ice(self, event: ice.Event) -> None:
@@ -573,6 +573,10 @@ class PeerSession:
         association = self._association
         assert association is not None
         match event:
+            case sctp.BufferedAmountLow(stream_id):
+                channel = self.channels.channels.get(stream_id)
+                if channel is not None:
+                    self._events.append(BufferedAmountLow(channel))
             case sctp.Established():
                 self._connect_deadline = math.inf
                 if self._close_deadline == math.inf:
@@ -591,10 +595,6 @@ class PeerSession:
                 self.channels.fail(stream_id, f"the peer's message exceeds our max_message_size of {limit}")
             case sctp.Restarted():
                 self.channels.disconnect("the peer has restarted: what was in flight is lost")
-            case sctp.BufferedAmountLow(stream_id):
-                channel = self.channels.channels.get(stream_id)
-                if channel is not None:
-                    self._events.append(BufferedAmountLow(channel))
             case sctp.Closed(reason):
                 self._end(ConnectionState.CLOSED, reason)
 
@@ -640,6 +640,12 @@ class PeerSession:
         self._connect_deadline = self._close_deadline = math.inf
         self.channels.disconnect(reason)
         self._set_connection_state(state, reason)
+        self._signaling_changed()
+
+    def _signaling_changed(self) -> None:
+        if self.signaling_state is not self._signaled:
+            self._signaled = self.signaling_state
+            self._events.append(SignalingStateChanged(self._signaled))
 
     def _set_connection_state(self, state: ConnectionState, reason: str = "") -> None:
         if state is not self.connection_state:
