@@ -46,7 +46,7 @@ class Reassembly:
                        the limit has to be smaller.
 
     messages     complete messages in order of delivery.
-    oversized    ids of streams, one for each message that was too large.
+    oversized    ids of streams on which a message was too large; one may stand there more than once.
     size         bytes of what waits here for something missing, PIECE_OVERHEAD a piece included.
     stale        how many messages were dropped because their number had been delivered, skipped or held.
     """
@@ -92,7 +92,7 @@ class Reassembly:
         return messages
 
     def take_oversized(self) -> list[int]:
-        """Hand over the ids of the streams on which a message was too large, one for each message."""
+        """Hand over the ids of the streams on which a message was too large."""
         oversized, self.oversized = self.oversized, []
         return oversized
 
