@@ -1,9 +1,9 @@
 """What does SCTP cost alone? Two associations in memory, without DTLS and sockets: microseconds a packet.
 
-Each row sends messages from one association to the other in batches of packets as the driver would hand them over,
-and takes the CPU time of the two halves apart: queueing and building packets and taking SACKs (tx), and taking packets, delivering
-messages and building SACKs (rx). The last row keeps 40,000 chunks in flight with every tenth missing and times the
-handling of one SACK: it must not grow with what is outstanding.
+Each row sends messages from one association to the other in batches of packets as the driver would hand them
+over, and takes the CPU time of the two halves apart: queueing and building packets and taking SACKs (tx), and
+taking packets, delivering messages and building SACKs (rx). The last row keeps 40,000 chunks in flight with
+every tenth missing and times the handling of one SACK: it must not grow with what is outstanding.
 
     python benchmarks/memory_sctp.py [--json] [--rounds 5]
 """

@@ -1,175 +1,49 @@
-"""What the two sides agree on in INIT and INIT ACK, and the cookie that remembers it."""
+"""Beginning an association: our INIT, the answer to the peer's, and the cookie between them."""
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import hmac
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from rtcstack.errors import WireError
-from rtcstack.sctp.chunks import FORWARD_TSN, I_DATA, I_FORWARD_TSN, RE_CONFIG, Init
+from rtcstack.sctp.agreement import Agreement, Features, announce, features_of, unknown_parameters
+from rtcstack.sctp.chunks import CookieEcho, Init, InitAck
 from rtcstack.sctp.options import Options
-from rtcstack.sctp.parameters import (
-    DTLS_ERROR_DETECTION,
-    FORWARD_TSN_SUPPORTED,
-    STATE_COOKIE,
-    SUPPORTED_EXTENSIONS,
-    UNRECOGNIZED_PARAMETER,
-    ZERO_CHECKSUM_ACCEPTABLE,
-    Parameter,
-    find_parameter,
-    sort_parameters,
-)
+from rtcstack.sctp.parameters import STATE_COOKIE, UNRECOGNIZED_PARAMETER, Parameter, write_parameter
+from rtcstack.timer import Timer
 
-__all__ = ["Agreement", "Cookie", "Features", "announce", "features_of", "unknown_parameters"]
+__all__ = ["LEAST_PEER_WINDOW", "Action", "Cookie", "Handshake", "is_acceptable"]
 
-_KNOWN = frozenset(
-    {
-        5,  # IPv4 address: ignored, RFC 8261 section 6.1
-        6,  # IPv6 address: ignored likewise
-        9,  # cookie preservative: ignored
-        12,  # supported address types: ignored
-        STATE_COOKIE,
-        UNRECOGNIZED_PARAMETER,
-        0x8000,  # ECN capable: there is no ECN below DTLS
-        ZERO_CHECKSUM_ACCEPTABLE,
-        SUPPORTED_EXTENSIONS,
-        FORWARD_TSN_SUPPORTED,
-    }
-)
+LEAST_PEER_WINDOW = 1500
+"""Bytes of a_rwnd that an INIT must offer (RFC 9260 section 3.3.2)."""
+
+_LARGEST_ECHO = 256
+"""Bytes of a parameter that we do not know that go back to the peer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
-    """Extensions that one side has announced, or that both have.
+def is_acceptable(init: Init) -> bool:
+    """Tell whether the fixed fields of an INIT or INIT ACK, its tag excepted, are as they must be.
 
-    partial_reliability    FORWARD-TSN (RFC 3758).
-    reconfiguration        RE-CONFIG (RFC 6525).
-    interleaving           I-DATA and I-FORWARD-TSN (RFC 8260).
-    zero_checksum          packets with checksum 0 are taken (RFC 9653).
+    Source: RFC 9260 sections 3.3.2 and 3.3.3.
     """
-
-    partial_reliability: bool = False
-    reconfiguration: bool = False
-    interleaving: bool = False
-    zero_checksum: bool = False
-
-    def __and__(self, other: Features) -> Features:
-        """Give what both have."""
-        return Features(
-            self.partial_reliability and other.partial_reliability,
-            self.reconfiguration and other.reconfiguration,
-            self.interleaving and other.interleaving,
-            self.zero_checksum and other.zero_checksum,
-        )
-
-    def write(self) -> int:
-        """Give them as four bits."""
-        return (
-            self.partial_reliability
-            | self.reconfiguration << 1
-            | self.interleaving << 2
-            | self.zero_checksum << 3
-        )
-
-    @classmethod
-    def parse(cls, bits: int) -> Self:
-        """Read what write() gave."""
-        return cls(bool(bits & 1), bool(bits & 2), bool(bits & 4), bool(bits & 8))
+    return init.outbound_streams > 0 and init.inbound_streams > 0 and init.a_rwnd >= LEAST_PEER_WINDOW
 
 
-def announce(features: Features) -> tuple[Parameter, ...]:
-    """Write features as parameters of an INIT or INIT ACK.
+class Action(enum.Enum):
+    """What a COOKIE ECHO means: RFC 9260 section 5.2.4, table 12."""
 
-    Source: RFC 3758 section 3.1, RFC 5061 section 4.2.7, RFC 6525 section 5.1.1, RFC 8260 section 2.2.1, RFC
-    9653.
-    """
-    parameters: list[Parameter] = []
-    extensions = bytearray()
-    if features.partial_reliability:
-        parameters.append((FORWARD_TSN_SUPPORTED, b""))
-        extensions.append(FORWARD_TSN)
-    if features.reconfiguration:
-        extensions.append(RE_CONFIG)
-    if features.interleaving:
-        extensions.append(I_DATA)
-        if features.partial_reliability:
-            extensions.append(I_FORWARD_TSN)
-    if extensions:
-        parameters.append((SUPPORTED_EXTENSIONS, bytes(extensions)))
-    if features.zero_checksum:
-        parameters.append((ZERO_CHECKSUM_ACCEPTABLE, struct.pack("!I", DTLS_ERROR_DETECTION)))
-    return tuple(parameters)
-
-
-def features_of(init: Init) -> Features:
-    """Read which features an INIT or INIT ACK announces.
-
-    Source: as for announce().
-    """
-    parameters, _ = sort_parameters(init.parameters, _KNOWN)
-    extensions = find_parameter(parameters, SUPPORTED_EXTENSIONS) or b""
-    return Features(
-        partial_reliability=find_parameter(parameters, FORWARD_TSN_SUPPORTED) is not None
-        or FORWARD_TSN in extensions,
-        reconfiguration=RE_CONFIG in extensions,
-        interleaving=I_DATA in extensions,
-        zero_checksum=find_parameter(parameters, ZERO_CHECKSUM_ACCEPTABLE)
-        == struct.pack("!I", DTLS_ERROR_DETECTION),
-    )
-
-
-def unknown_parameters(init: Init) -> tuple[Parameter, ...]:
-    """Give the parameters of an INIT or INIT ACK that its sender wants to hear about if they are not known.
-
-    Source: RFC 9260 section 3.2.1.
-    """
-    return sort_parameters(init.parameters, _KNOWN)[1]
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """All that two sides have agreed on: enough to begin an association with.
-
-    local_tag, peer_tag          verification tags, 32 bits: of packets to us, and of packets to the peer.
-    local_tsn, peer_tsn          initial TSNs.
-    peer_window                  bytes, a_rwnd.
-    outbound, inbound            streams that may be used, 1 to 65535.
-    features                     what both sides know; zero_checksum: we may send packets without checksum.
-    accept_zero_checksum         the peer may: we have announced it.
-    """
-
-    local_tag: int
-    peer_tag: int
-    local_tsn: int
-    peer_tsn: int
-    peer_window: int
-    outbound: int
-    inbound: int
-    features: Features
-    accept_zero_checksum: bool = False
-
-    @classmethod
-    def between(cls, local: Init, peer: Init, options: Options) -> Self:
-        """Give what follows from our INIT (or INIT ACK) and the peer's INIT ACK (or INIT).
-
-        Source: RFC 9260 section 5.1.1: each side takes the smaller number of streams.
-        """
-        ours, theirs = features_of(local), features_of(peer)
-        both = ours & theirs
-        return cls(
-            local.initiate_tag,
-            peer.initiate_tag,
-            local.initial_tsn,
-            peer.initial_tsn,
-            peer.a_rwnd,
-            min(local.outbound_streams, peer.inbound_streams),
-            min(local.inbound_streams, peer.outbound_streams),
-            Features(both.partial_reliability, both.reconfiguration, both.interleaving, theirs.zero_checksum),
-            ours.zero_checksum,
-        )
+    BEGIN = "no association yet"
+    RESTART = "A: the peer has begun anew"
+    COLLISION = "B: both have begun at the same time"
+    DUPLICATE = "D: the association is the one that stands"
+    LATE = "C, or in no row of the table: discard"
+    STALE = "too old: report it"
+    FORGED = "not ours: discard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,3 +129,146 @@ class Cookie:
             bool(accept_zero_checksum),
         )
         return cls(made_at, agreement, local_tie_tag, peer_tie_tag)
+
+
+class Handshake:
+    """What one side has to remember to begin an association, and how it judges what comes.
+
+    It changes nothing but itself: its owner carries out what it says.
+
+    options         of the association.
+    random_bytes    n -> n unpredictable bytes.
+
+    Source: RFC 9260 sections 5.1 and 5.2.
+    """
+
+    def __init__(self, options: Options, random_bytes: Callable[[int], bytes]) -> None:
+        self.timer = Timer(options.rto_initial, ceiling=options.rto_max)
+        """T1-init or T1-cookie: our INIT or COOKIE ECHO is unanswered."""
+        self.cookie_echo = b""
+        """The COOKIE ECHO chunk that waits for its COOKIE ACK."""
+        self._options = options
+        self._random_bytes = random_bytes
+        self._key = random_bytes(32)
+        self._features = Features(
+            partial_reliability=True,
+            reconfiguration=True,
+            interleaving=options.interleaving,
+            zero_checksum=options.zero_checksum,
+        )
+        self._inits: tuple[Init, ...] = ()  # ours: with all features, and with the old ones only
+        self._sent = 0
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """Our port and the peer's."""
+        return self._options.local_port, self._options.remote_port
+
+    def _random32(self) -> int:
+        """Give a random number that is not 0: a tag, or an initial TSN."""
+        return int.from_bytes(self._random_bytes(4)) or 1
+
+    def _make_init(self, features: Features) -> Init:
+        options = self._options
+        return Init(
+            self._random32(),
+            options.receive_window,
+            options.outbound_streams,
+            options.inbound_streams,
+            self._random32(),
+            announce(features),
+        )
+
+    def begin(self) -> int:
+        """Make our INITs afresh; return the tag of the first."""
+        plain = Features(partial_reliability=True, reconfiguration=True)
+        self._inits = (self._make_init(self._features), self._make_init(plain))
+        self._sent = 0
+        return self._inits[0].initiate_tag
+
+    def next_init(self) -> bytes:
+        """Write the INIT to send now: with all features and, as that may stay unanswered, without, in turn.
+
+        Some peers drop an INIT whole for a parameter that they do not know. Both have a tag of their own, so
+        that the INIT ACK tells which one the peer has read.
+        """
+        init = self._inits[self._sent & 1]
+        self._sent += 1
+        return init.write()
+
+    def find_init(self, tag: int) -> Init | None:
+        """Give the INIT of ours that has this tag."""
+        for init in self._inits:
+            if init.initiate_tag == tag:
+                return init
+        return None
+
+    def answer(self, init: Init, standing: Agreement | None, setting_up: bool, now: float) -> bytes:
+        """Write the INIT ACK for an INIT; nothing is kept of it but what its cookie holds.
+
+        standing      what holds for the association that stands, if one does.
+        setting_up    our own INIT or COOKIE ECHO is under way: then the answer says the same as our INIT.
+        Source: RFC 9260 sections 5.1.3, 5.2.1 and 5.2.2.
+        """
+        theirs = features_of(init)
+        ours = self._inits[0] if setting_up and self._inits else self._make_init(self._features)
+        # What the peer has not announced it need not know: the answer names it no more than necessary.
+        features = self._features & Features(True, True, theirs.interleaving, theirs.zero_checksum)
+        parameters = announce(features)
+        answer = InitAck(
+            ours.initiate_tag,
+            ours.a_rwnd,
+            ours.outbound_streams,
+            ours.inbound_streams,
+            ours.initial_tsn,
+            parameters,
+        )
+        cookie = Cookie(now, Agreement.between(answer, init))
+        if standing is not None:
+            cookie = Cookie(now, cookie.agreement, standing.local_tag, standing.peer_tag)
+        extra: list[Parameter] = [
+            (UNRECOGNIZED_PARAMETER, write_parameter(kind, value[:_LARGEST_ECHO]))
+            for kind, value in unknown_parameters(init)[:4]
+        ]
+        return InitAck(
+            answer.initiate_tag,
+            answer.a_rwnd,
+            answer.outbound_streams,
+            answer.inbound_streams,
+            answer.initial_tsn,
+            ((STATE_COOKIE, cookie.write(self._key, self.ports)), *parameters, *extra),
+        ).write()
+
+    def judge(
+        self, echo: CookieEcho, standing: Agreement | None, now: float
+    ) -> tuple[Action, Cookie | None, float]:
+        """Say what a COOKIE ECHO means.
+
+        standing    what holds for the association that stands, if one does.
+        Returns (action, cookie unless it is FORGED, seconds that it is too old if it is STALE).
+        Source: RFC 9260 sections 5.1.5 and 5.2.4.
+        """
+        try:
+            cookie = Cookie.parse(echo.cookie, self._key, self.ports)
+        except WireError:
+            return Action.FORGED, None, 0.0
+        agreement = cookie.agreement
+        if standing is None:
+            local_matches = self.find_init(agreement.local_tag) is not None
+            peer_matches = False
+        else:
+            local_matches = agreement.local_tag == standing.local_tag
+            peer_matches = agreement.peer_tag == standing.peer_tag
+        too_old = now - cookie.made_at - self._options.cookie_lifetime
+        if too_old > 0 and not (local_matches and peer_matches):
+            return Action.STALE, cookie, too_old
+        if standing is None:
+            # While our INIT waits, a cookie made before it is not the one that goes with it.
+            action = Action.BEGIN if local_matches or not self._inits else Action.LATE
+        elif local_matches:
+            action = Action.DUPLICATE if peer_matches else Action.COLLISION
+        elif (cookie.local_tie_tag, cookie.peer_tie_tag) == (standing.local_tag, standing.peer_tag):
+            action = Action.RESTART
+        else:
+            action = Action.LATE
+        return action, cookie, 0.0

@@ -40,7 +40,15 @@ class Options:
     """Bytes queued and not yet acknowledged before send() raises Full; 0 = no limit. As much as browsers
     allow."""
 
-    congestion_control: str = "newreno"
+    interleaving: bool = True
+    """Offer I-DATA (RFC 8260), so that a large message does not hold up the others."""
+
+    zero_checksum: bool = True
+    """Offer to take packets without CRC-32C (RFC 9653), and send such if the peer offers it: DTLS protects
+    them.
+    """
+
+    congestion_control: str = "cubic"
     """Which controller sets the sending rate: a name in `controllers.CONTROLLERS`."""
 
     initial_window: int = 10

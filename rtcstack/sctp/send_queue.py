@@ -376,6 +376,25 @@ class SendQueue:
             [len(message[0]) for message in stream.held or ()]
         )
 
+    def put_back(self, stream: OutgoingStream, chunk: bytes, size: int, limits: Limits | None) -> None:
+        """Queue a message in front of its stream again, from the chunk that it was sent in.
+
+        Then: rewind(). A chunk that holds only the beginning of a message changes nothing before that.
+        """
+        flags = chunk[1] if chunk else 0
+        if flags & WHOLE == WHOLE:
+            header_size = I_DATA_SIZE if chunk[0] == I_DATA else DATA_SIZE
+            ppid = int.from_bytes(chunk[header_size - 4 : header_size])
+            payload = chunk[header_size : header_size + size]
+            stream.messages.appendleft((payload, ppid, flags & UNORDERED, limits))
+            if not stream.active:
+                self._activate(stream)
+        else:
+            stream.buffered -= size  # rewind() counts it again
+            self.buffered -= size
+        if limits is not None:
+            limits.tsns.clear()
+
     def rewind(self) -> None:
         """Begin all numbers at 0, and partly sent messages from their start: the peer has restarted."""
         for stream in self.streams.values():

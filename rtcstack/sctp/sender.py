@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+from rtcstack.sctp.agreement import Agreement
 from rtcstack.sctp.chunks import write_forward_tsn, write_i_forward_tsn
 from rtcstack.sctp.controllers import CONTROLLERS
 from rtcstack.sctp.options import Options
-from rtcstack.sctp.outstanding import CHUNK, SIZE, STREAM, Outstanding
-from rtcstack.sctp.packet import HEADER_SIZE, checksum_seed, write_packet
+from rtcstack.sctp.outstanding import CHUNK, LIMITS, SIZE, STREAM, Outstanding
+from rtcstack.sctp.packet import HEADER_SIZE, checksum_seed, write_header, write_packet
 from rtcstack.sctp.rto import RoundTripTime
 from rtcstack.sctp.send_queue import SendQueue
 from rtcstack.sctp.stats import Stats
@@ -42,9 +43,7 @@ class Sender:
     queue          what is to be sent.
     rtt            round-trip time of the path, shared with HEARTBEAT.
     stats          counters to add to.
-    header         first 8 bytes of each packet: ports and the peer's verification tag.
-    initial_tsn    ours, 32 bits.
-    peer_window    bytes that the peer's INIT or INIT ACK offered.
+    agreement      tags, initial TSNs and the peer's window.
 
     Source: RFC 9260 sections 6.1 to 6.3 and 7.2; RFC 8985 for what counts as lost.
     """
@@ -55,18 +54,18 @@ class Sender:
         queue: SendQueue,
         rtt: RoundTripTime,
         stats: Stats,
-        header: bytes,
-        initial_tsn: int,
-        peer_window: int,
+        agreement: Agreement,
     ) -> None:
         self.queue = queue
         self.rtt = rtt
         self.stats = stats
-        self.outstanding = Outstanding(initial_tsn, queue)
+        self.outstanding = Outstanding(agreement.local_tsn, queue)
         self.congestion = CONTROLLERS[options.congestion_control](options.mtu, options.initial_window)
-        self.peer_window = peer_window
-        self.header = header
-        self.seed: int | None = checksum_seed(header)
+        self.peer_window = agreement.peer_window
+        self.seed: int | None = None
+        self._ports = options.local_port, options.remote_port
+        self._zero_checksum = agreement.features.zero_checksum
+        self.set_peer_tag(agreement.peer_tag)
         self.mtu = options.mtu
         self.max_burst = options.max_burst
         self.t3 = math.inf
@@ -83,7 +82,7 @@ class Sender:
         self._forwarded_at = -math.inf
         self._limited = False
         self._recovering = False
-        self._recovery_point = initial_tsn - 1
+        self._recovery_point = agreement.local_tsn - 1
         self._timeouts = 0
         self._probe_backoff = 0
         self._rto_max = options.rto_max
@@ -208,7 +207,7 @@ class Sender:
                 self._lost(now, flight_before, lost)
         if now >= self.t3:
             self._time_out(now)
-        if self.outstanding.advanced > self._forwarded:
+        if self.outstanding.advanced > self.outstanding.acked:
             self._want_forward(now)
 
     def _time_out(self, now: float) -> None:
@@ -233,6 +232,18 @@ class Sender:
         self.outstanding.lose_all()
         self.outstanding.lost = 0
 
+    def take_back(self) -> None:
+        """Put what was sent with the COOKIE ECHO back into the queue: other tags and numbers will be agreed
+        on.
+
+        One packet holds whole messages, and at its end perhaps the beginning of one that is still in the
+        queue.
+        """
+        for record in reversed(self.outstanding.records.values()):
+            self.queue.put_back(record[STREAM], record[CHUNK], record[SIZE], record[LIMITS])
+        self.outstanding.records.clear()
+        self.queue.rewind()
+
     def forget_all(self) -> None:
         """Drop what was sent: the peer has restarted and will not acknowledge it."""
         for record in self.outstanding.records.values():
@@ -240,11 +251,10 @@ class Sender:
                 self.queue.forget(record[STREAM], record[SIZE])
         self.outstanding.records.clear()
 
-    def set_header(self, header: bytes) -> None:
-        """Use another verification tag of the peer from now on."""
-        self.header = header
-        if self.seed is not None:
-            self.seed = checksum_seed(header)
+    def set_peer_tag(self, tag: int) -> None:
+        """Send packets with this verification tag from now on."""
+        self.header = write_header(*self._ports, tag)
+        self.seed = None if self._zero_checksum else checksum_seed(self.header)
 
     def fill_behind_cookie(self, packets: list[bytes], cookie_echo: bytes, now: float) -> None:
         """Build the one packet that may be sent before the COOKIE ACK: the cookie and as much data as fits.

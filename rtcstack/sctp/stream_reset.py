@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from rtcstack.sctp.agreement import Agreement
 from rtcstack.sctp.chunks import ReConfig
 from rtcstack.sctp.events import Event, IncomingStreamsReset, OutgoingStreamsReset, ResetDenied
+from rtcstack.sctp.options import Options
+from rtcstack.sctp.packet import HEADER_SIZE
 from rtcstack.sctp.parameters import (
     BAD_SEQUENCE_NUMBER,
     DENIED,
@@ -40,24 +43,20 @@ _HALF = 1 << 31
 class StreamReset:
     """Both directions of stream reset for one association.
 
-    queue, received, reassembly, rtt, stats    of the association.
-    local_tsn, peer_tsn                        initial TSNs: requests are numbered from there on.
-    outbound, inbound                          streams that the association has.
-    most                                       stream ids that fit into one request.
+    All arguments are the association's.
+
+    Source: RFC 6525.
     """
 
     def __init__(
         self,
+        agreement: Agreement,
         queue: SendQueue,
         received: ReceivedTsns,
         reassembly: Reassembly,
         rtt: RoundTripTime,
         stats: Stats,
-        local_tsn: int,
-        peer_tsn: int,
-        inbound: int,
-        most: int,
-        rto_max: float,
+        options: Options,
     ) -> None:
         self.due = math.inf
         """Seconds: when the request that is under way is sent again."""
@@ -72,15 +71,15 @@ class StreamReset:
         self._reassembly = reassembly
         self._rtt = rtt
         self._stats = stats
-        self._inbound = inbound
-        self._most = most
-        self._rto_max = rto_max
+        self._inbound = agreement.inbound
+        self._most = (options.mtu - HEADER_SIZE - 20) // 2  # stream ids that fit into one request
+        self._rto_max = options.rto_max
         self._pending: dict[int, None] = {}  # streams to reset, in order of the wish
-        self._next_sequence = local_tsn
+        self._next_sequence = agreement.local_tsn
         self._request: OutgoingSsnResetRequest | None = None
         self._request_due = False
         self._backoff = 0
-        self._expected_sequence = peer_tsn
+        self._expected_sequence = agreement.peer_tsn
         self._answers: list[ReconfigurationParameter] = []
         self._last_answers: dict[int, ReconfigurationResponse] = {}
         self._deferred: OutgoingSsnResetRequest | None = None
