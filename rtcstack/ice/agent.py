@@ -555,8 +555,10 @@ class Agent:
             self._take_role(not self.controlling)
         else:
             self.drops.stale_role_conflict += 1
-        if check.pair.state is _IN_PROGRESS and not check.is_cancelled:
-            self._checklist.trigger(check.pair)
+        pair = check.pair
+        listed = self._checklist.get(pair.local_address, pair.remote_address) is pair
+        if listed and not check.is_consent and not check.is_cancelled:
+            self._checklist.trigger(pair)
 
     def _check_succeeded(self, check: Check, mapped: Address, now: float) -> None:
         """Make the pair valid (RFC 8445 section 7.2.5.3)."""
