@@ -40,7 +40,7 @@ __all__ = ["Attempt", "Outcome", "describe"]
 _AHEAD = 8
 _MAX_VERSIONS = 3
 _MAX_EARLY = 4
-_MAX_PROOFS = 50
+_MAX_PROOFS = 50  # a signature takes 0.1 ms to check; so many between two times that we send our flight
 
 
 class Outcome(enum.Enum):
@@ -145,8 +145,8 @@ class Attempt:
             return Outcome.IMPLAUSIBLE
         versions = self._versions.setdefault(message.sequence, [])
         if message in versions:
-            return Outcome.WAITING
-        if len(versions) == _MAX_VERSIONS:
+            versions.remove(message)
+        elif len(versions) == _MAX_VERSIONS:
             del versions[0]
         versions.append(message)
         outcome = Outcome.WAITING
@@ -183,7 +183,8 @@ class Attempt:
         return self._advance()
 
     def handle_timeout(self) -> None:
-        """Let OpenSSL's own timer, on its own clock, renew the flight if it is due."""
+        """Let OpenSSL's own timer, on its own clock, renew the flight if it is due; allow for more checks."""
+        self._proofs_left = _MAX_PROOFS
         try:
             self.connection.DTLSv1_handle_timeout()
         except SSL.Error:

@@ -16,10 +16,13 @@ from OpenSSL import SSL
 
 from rtcstack.dtls.records import APPLICATION_DATA, split_records
 
-__all__ = ["LARGEST_WRITE", "Bulk", "FastBulk", "open_bulk"]
+__all__ = ["LARGEST_BATCH", "LARGEST_WRITE", "Bulk", "FastBulk", "open_bulk"]
 
 LARGEST_WRITE = 16_000
-"""Bytes that one decrypt() may hold: OpenSSL reads about that much at once, and takes it for one datagram."""
+"""Bytes that one decrypt() may hold: OpenSSL reads about that much at once, for one datagram."""
+
+LARGEST_BATCH = 64
+"""Packets that one encrypt() should get: a memory BIO keeps the size of the largest batch it has held."""
 
 _READ = 65_536
 _LARGEST_OVERHEAD = 64

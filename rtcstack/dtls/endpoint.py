@@ -12,7 +12,7 @@ from typing import TypeAlias
 from OpenSSL import SSL
 
 from rtcstack.dtls.attempt import Attempt, Outcome, describe
-from rtcstack.dtls.bulk import LARGEST_WRITE, Bulk, open_bulk
+from rtcstack.dtls.bulk import LARGEST_BATCH, LARGEST_WRITE, Bulk, open_bulk
 from rtcstack.dtls.certificate import Certificate, ExpectedPeer
 from rtcstack.dtls.context import der_of
 from rtcstack.dtls.messages import CERTIFICATE, CLIENT_HELLO, Message, Reassembly, has_shape, read_fragments
@@ -242,8 +242,13 @@ class Endpoint:
                 raise InvalidState("send() before the connection is established: wait for Connected")
             self.drops.not_connected += len(packets)
             return
-        if not packets:
-            return
+        while len(packets) > LARGEST_BATCH:
+            self._encrypt(bulk, packets[:LARGEST_BATCH])
+            packets = packets[LARGEST_BATCH:]
+        if packets:
+            self._encrypt(bulk, packets)
+
+    def _encrypt(self, bulk: Bulk, packets: list[bytes]) -> None:
         try:
             records = bulk.encrypt(packets)
         except SSL.Error as error:
@@ -313,8 +318,9 @@ class Endpoint:
                     + (hints or "the peer did not answer")
                 )
         elif self._resend.expire(now):
+            for attempt in self._attempts:
+                attempt.handle_timeout()
             if self._current is not None:
-                self._current.handle_timeout()
                 self._flight = self._current.flight
             self._resend.restart(now)
             self._send_again(now)
@@ -445,19 +451,19 @@ class Endpoint:
         reason = ""
         try:
             self._data.append(connection.recv(len(record)))
+        except SSL.ZeroReturnError:
+            self._say_goodbye()
+            self._end(_CLOSED)
+            self._events.append(Closed())
+            return
         except SSL.WantReadError:
             pass
         except SSL.Error as error:
             reason = describe(error)
         for answer in bulk.take_output():
             self._outgoing.append(self._numbered(answer))
-        received = connection.get_shutdown() & SSL.RECEIVED_SHUTDOWN
-        if received and reason in ("", "ZeroReturnError"):
-            self._say_goodbye()
-            self._end(_CLOSED)
-            self._events.append(Closed())
-        elif received or connection.get_state_string() == b"error":
-            self._fail(f"the peer ended the connection: {reason}")
+        if connection.get_shutdown() & SSL.RECEIVED_SHUTDOWN or connection.get_state_string() == b"error":
+            self._fail(f"the connection broke: {reason}")
 
     def _decrypt(self, records: list[bytes]) -> None:
         bulk = self._bulk

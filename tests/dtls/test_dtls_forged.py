@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from rtcstack.dtls import Closed, DtlsState, Options
+from rtcstack.dtls.records import split_records
 
 HANDSHAKE_TYPES = [0, 1, 2, 3, 4, 11, 12, 13, 14, 15, 16, 20, 99]
 
@@ -305,3 +306,43 @@ def test_garbage_raises_nothing_and_delivers_nothing_in_any_state(garbage, stage
         end.receive(garbage, pair.now)
         assert end.take_data() == []
         assert Closed() not in end.take_events()
+
+
+def test_what_comes_before_its_time_is_kept_within_bounds():
+    options = Options(max_early_records=3)
+    server = endpoint(client=False, options=options)
+    server.receive([b"\x16"] * 5, 0.0)
+    assert server.drops.early == 2
+    server.start(0.0)
+    assert server.drops.malformed == 3
+    server.receive([record(23, bytes(40), epoch=1, number=number) for number in range(5)], 0.0)
+    assert server.drops.early == 4
+    server.receive([record(22, bytes(40), epoch=1, number=number) for number in range(9)], 0.0)
+
+
+def test_the_newest_client_hellos_are_tried_side_by_side(peer_captures):
+    """A flood of perfect foreign ones crowds out the oldest; a peer that still sends its own gets through."""
+    pair = Pair(always(0.02)).start()
+    for stack in ("chromium", "pion", "aiortc", "ndc", "wrtc"):
+        pair.right.receive([bytes.fromhex(text) for text in peer_captures[stack]["client_hello"]], 0.0)
+    assert len(pair.right.take_packets(0.0)) >= 5
+    pair.run()
+    assert pair.is_connected
+    assert pair.right.stats.rebuilds == 5
+
+
+def test_a_flood_of_contradicting_messages_is_not_checked_for_ever():
+    """A signature check is dear, so they are limited; with the next flight the real messages win."""
+    pair = Pair(always(0.02)).start()
+    pair.run(lambda pair: pair.now >= 0.02)
+    pair.post(pair.right)
+    hello, certificate, exchange_of_keys, request, done = split_records(pair.sent[1])[0]
+    rng = random.Random(3)
+    forged = [exchange_of_keys[:-8] + rng.randbytes(8) for _ in range(100)]
+    pair.left.receive([hello, certificate, *forged[:2], request, done, *forged], pair.now)
+    assert pair.left.take_packets(pair.now) == []
+    pair.left.receive([record(22, message(14, 60, b""))], pair.now)
+    pair.run()
+    assert pair.is_connected
+    assert pair.now > 0.2
+    assert pair.left.stats.rebuilds == 0

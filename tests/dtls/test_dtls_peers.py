@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from dtls_support import LEFT, RIGHT, Pair, endpoint, raw_connection, raw_output
 from OpenSSL import SSL
 
@@ -154,28 +160,26 @@ def test_a_peer_with_an_rsa_certificate_connects(client, rsa_certificate):
     assert peer.is_done
 
 
-@pytest.fixture(scope="module")
-def rsa_certificate() -> Certificate:
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(65537, 2048)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "rsa")])
+def signed(name: str, key: Any, *, issuer: x509.Certificate | None = None, issuer_key: Any = None) -> Any:
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
-    return Certificate(
-        key,
+    certificate = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(subject)
+        .issuer_name(issuer.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(7)
         .not_valid_before(now)
         .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256()),
+        .sign(issuer_key or key, hashes.SHA256())
     )
+    return certificate, key
+
+
+@pytest.fixture(scope="module")
+def rsa_certificate() -> Certificate:
+    certificate, key = signed("rsa", rsa.generate_private_key(65537, 2048))
+    return Certificate(key, certificate)
 
 
 def test_a_client_without_certificate_never_connects():
@@ -251,6 +255,13 @@ def test_renegotiation_is_refused():
     server.send([b"still here"])
     (datagram,) = server.take_packets(0.0)
     assert len(datagram) == 10 + 37
+    # The peer does not take no for an answer: its protected, fatal alert ends the connection.
+    peer.connection.bio_write(refusal)
+    with pytest.raises(SSL.Error):
+        peer.connection.do_handshake()
+    server.receive([raw_output(peer.connection)], 0.0)
+    assert server.state is DtlsState.FAILED
+    assert server.take_events() == [Failed("the connection broke: tls alert handshake failure")]
 
 
 def test_the_hello_verify_request_of_a_server_is_followed(peer_captures):
@@ -273,7 +284,11 @@ def test_the_hello_verify_request_of_a_server_is_followed(peer_captures):
 
 def test_a_server_that_verifies_cookies_connects():
     """A pyOpenSSL server that sends HelloVerifyRequest, as werift and pion do."""
-    server = SSL.Connection(_context_with_cookies())
+    context = context_of(RIGHT)
+    context.set_options(SSL.OP_COOKIE_EXCHANGE)
+    context.set_cookie_generate_callback(lambda connection: b"biscuit")
+    context.set_cookie_verify_callback(lambda connection, cookie: cookie == b"biscuit")
+    server = SSL.Connection(context)
     server.set_accept_state()
     client = endpoint(client=True)
     client.start(0.0)
@@ -295,18 +310,12 @@ def test_a_server_that_verifies_cookies_connects():
     assert client.state is DtlsState.CONNECTED
 
 
-def _context_with_cookies() -> SSL.Context:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    pem = RIGHT.to_pem()
+def context_of(certificate: Certificate) -> SSL.Context:
+    pem = certificate.to_pem()
     context = SSL.Context(SSL.DTLS_METHOD)
     context.use_certificate(x509.load_pem_x509_certificate(pem))
     context.use_privatekey(load_pem_private_key(pem, None))
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
-    context.set_options(SSL.OP_COOKIE_EXCHANGE)
-    context.set_cookie_generate_callback(lambda connection: b"biscuit")
-    context.set_cookie_verify_callback(lambda connection, cookie: cookie == b"biscuit")
     return context
 
 
@@ -317,3 +326,20 @@ def test_pairs_with_each_hash_connect():
             right=endpoint(client=False, fingerprints=[(name, LEFT.fingerprint(name))]),
         )
         assert pair.start().run().is_connected
+
+
+@pytest.mark.parametrize("client", [True, False])
+def test_only_the_first_certificate_of_a_chain_is_looked_at(client):
+    """RFC 8122 §6.2: the fingerprint is that of the peer's own certificate, whatever signs it."""
+    authority, key = signed("authority", ec.generate_private_key(ec.SECP256R1()))
+    leaf_key = ec.generate_private_key(ec.SECP256R1())
+    leaf, _ = signed("leaf", leaf_key, issuer=authority, issuer_key=key)
+    theirs = Certificate(leaf_key, leaf)
+    context = context_of(theirs)
+    context.add_extra_chain_cert(authority)
+    connection = SSL.Connection(context)
+    (connection.set_accept_state if client else connection.set_connect_state)()
+    ours = endpoint(client=client, fingerprints=[("sha-256", theirs.fingerprint())])
+    talk(ours, RawPeer(connection))
+    assert ours.state is DtlsState.CONNECTED
+    assert ours.peer_certificate == theirs.der
