@@ -10,31 +10,46 @@ from typing import Any, Generic, TypeVar
 from rtcstack.errors import WireError
 
 __all__ = [
+    "ALTERNATE_DOMAIN",
     "ALTERNATE_SERVER",
     "ATTRIBUTES",
+    "CHANNEL_NUMBER",
+    "DATA",
     "ERROR_CODE",
     "FINGERPRINT",
     "ICE_CONTROLLED",
     "ICE_CONTROLLING",
+    "ICMP",
+    "LIFETIME",
     "MAGIC_COOKIE",
     "MAPPED_ADDRESS",
     "MESSAGE_INTEGRITY",
     "MESSAGE_INTEGRITY_SHA256",
     "NONCE",
+    "PASSWORD_ALGORITHM",
+    "PASSWORD_ALGORITHMS",
     "PRIORITY",
     "REALM",
+    "REQUESTED_ADDRESS_FAMILY",
+    "REQUESTED_TRANSPORT",
     "SOFTWARE",
     "UNKNOWN_ATTRIBUTES",
     "USERHASH",
     "USERNAME",
     "USE_CANDIDATE",
     "XOR_MAPPED_ADDRESS",
+    "XOR_PEER_ADDRESS",
+    "XOR_RELAYED_ADDRESS",
     "Address",
+    "Algorithm",
     "Attribute",
 ]
 
 Address = tuple[str, int]
 """IP address as text, without zone, and port."""
+
+Algorithm = tuple[int, bytes]
+"""Number of a password algorithm and its parameters (RFC 8489 section 18.5)."""
 
 MAGIC_COOKIE = b"\x21\x12\xa4\x42"
 """The fixed second word of every STUN header (RFC 8489 section 5)."""
@@ -185,6 +200,60 @@ def _write_types(value: Sequence[int], transaction_id: bytes) -> bytes:
     return struct.pack(f"!{len(value)}H", *value)
 
 
+def _write_algorithm(value: Algorithm, transaction_id: bytes) -> bytes:
+    number, parameters = value
+    return struct.pack("!HH", number, len(parameters)) + parameters + bytes(-len(parameters) % 4)
+
+
+def _read_algorithms(value: bytes, transaction_id: bytes) -> tuple[Algorithm, ...]:
+    """Read a list of number u16, length u16, parameters, padding (RFC 8489 section 14.11)."""
+    algorithms: list[Algorithm] = []
+    at = 0
+    while at < len(value):
+        end = at + 4 + int.from_bytes(value[at + 2 : at + 4], "big")
+        if end > len(value):
+            raise WireError("a password algorithm runs past the end")
+        algorithms.append((int.from_bytes(value[at : at + 2], "big"), value[at + 4 : end]))
+        at = end + (-end & 3)
+    return tuple(algorithms)
+
+
+def _write_algorithms(value: Sequence[Algorithm], transaction_id: bytes) -> bytes:
+    return b"".join(_write_algorithm(algorithm, transaction_id) for algorithm in value)
+
+
+def _read_algorithm(value: bytes, transaction_id: bytes) -> Algorithm:
+    algorithms = _read_algorithms(value, transaction_id)
+    if len(algorithms) != 1:
+        raise WireError(f"PASSWORD-ALGORITHM names {len(algorithms)} algorithms")
+    return algorithms[0]
+
+
+def _leading(size: int) -> tuple[Callable[[bytes, bytes], int], Callable[[int, bytes], bytes]]:
+    """Return the codec of a number of `size` bytes that reserved ones fill up to 4."""
+
+    def read(value: bytes, transaction_id: bytes) -> int:
+        if len(value) != 4:
+            raise WireError(f"number and reserved bytes are {len(value)} bytes, not 4")
+        return int.from_bytes(value[:size], "big")
+
+    def write(value: int, transaction_id: bytes) -> bytes:
+        return value.to_bytes(size, "big") + bytes(4 - size)
+
+    return read, write
+
+
+def _read_icmp(value: bytes, transaction_id: bytes) -> tuple[int, int, int]:
+    """Read ICMP type, code and error data, such as the MTU (RFC 8656 section 18.13)."""
+    if len(value) != 8:
+        raise WireError(f"ICMP of {len(value)} bytes, not 8")
+    return value[2], value[3], int.from_bytes(value[4:], "big")
+
+
+def _write_icmp(value: tuple[int, int, int], transaction_id: bytes) -> bytes:
+    return struct.pack("!HBBI", 0, *value)
+
+
 # RFC 8489 section 18.3
 MAPPED_ADDRESS = Attribute(0x0001, "MAPPED-ADDRESS", _read_address, _write_address)
 USERNAME = Attribute(0x0006, "USERNAME", _read_text, _write_text)
@@ -195,8 +264,11 @@ REALM = Attribute(0x0014, "REALM", _read_text, _write_text)
 NONCE = Attribute(0x0015, "NONCE", _read_bytes, _write_bytes)
 # Section 14.6 lets a usage allow a truncated value; none of ours does.
 MESSAGE_INTEGRITY_SHA256 = Attribute(0x001C, "MESSAGE-INTEGRITY-SHA256", _sized(32), _write_bytes)
+PASSWORD_ALGORITHM = Attribute(0x001D, "PASSWORD-ALGORITHM", _read_algorithm, _write_algorithm)
 USERHASH = Attribute(0x001E, "USERHASH", _sized(32), _write_bytes)
 XOR_MAPPED_ADDRESS = Attribute(0x0020, "XOR-MAPPED-ADDRESS", _read_xor_address, _write_xor_address)
+PASSWORD_ALGORITHMS = Attribute(0x8002, "PASSWORD-ALGORITHMS", _read_algorithms, _write_algorithms)
+ALTERNATE_DOMAIN = Attribute(0x8003, "ALTERNATE-DOMAIN", _read_text, _write_text)
 SOFTWARE = Attribute(0x8022, "SOFTWARE", _read_text, _write_text)
 ALTERNATE_SERVER = Attribute(0x8023, "ALTERNATE-SERVER", _read_address, _write_address)
 FINGERPRINT = Attribute(0x8028, "FINGERPRINT", *_unsigned(4))
@@ -205,3 +277,12 @@ PRIORITY = Attribute(0x0024, "PRIORITY", *_unsigned(4))
 USE_CANDIDATE = Attribute(0x0025, "USE-CANDIDATE", _read_flag, _write_flag)
 ICE_CONTROLLED = Attribute(0x8029, "ICE-CONTROLLED", *_unsigned(8))
 ICE_CONTROLLING = Attribute(0x802A, "ICE-CONTROLLING", *_unsigned(8))
+# RFC 8656 section 18
+CHANNEL_NUMBER = Attribute(0x000C, "CHANNEL-NUMBER", *_leading(2))
+LIFETIME = Attribute(0x000D, "LIFETIME", *_unsigned(4))
+XOR_PEER_ADDRESS = Attribute(0x0012, "XOR-PEER-ADDRESS", _read_xor_address, _write_xor_address)
+DATA = Attribute(0x0013, "DATA", _read_bytes, _write_bytes)
+XOR_RELAYED_ADDRESS = Attribute(0x0016, "XOR-RELAYED-ADDRESS", _read_xor_address, _write_xor_address)
+REQUESTED_ADDRESS_FAMILY = Attribute(0x0017, "REQUESTED-ADDRESS-FAMILY", *_leading(1))
+REQUESTED_TRANSPORT = Attribute(0x0019, "REQUESTED-TRANSPORT", *_leading(1))
+ICMP = Attribute(0x8004, "ICMP", _read_icmp, _write_icmp)
