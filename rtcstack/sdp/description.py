@@ -22,6 +22,8 @@ MAX_MEDIA = 100
 _LINE_TYPES = frozenset("vosiuepcbtrzkam")
 _token = re.compile(r"[!#-'*+\-.0-9A-Z^-~]+").fullmatch  # RFC 8866 §9
 
+_name_end = re.compile("[: ]")
+
 
 class Attribute(NamedTuple):
     """The value of an ``a=`` line ("" for a flag) and the number of that line."""
@@ -40,17 +42,22 @@ class Section:
 
     lines: tuple[str, ...]
     numbers: tuple[int, ...] = field(compare=False, repr=False)
+    # Reading a description asks for some twenty names: one pass over the lines answers them all.
+    _attributes: dict[str, list[Attribute]] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        attributes: dict[str, list[Attribute]] = {}
+        for text, number in zip(self.lines, self.numbers, strict=True):
+            if text.startswith("a="):
+                # The space: "a=sctp-port 5000", as draft-ietf-mmusic-sctp-sdp-12 and old libwebrtc had it.
+                name, *value = _name_end.split(text[2:], 1)
+                found = Attribute(value[0].strip(" \t") if value else "", number)
+                attributes.setdefault(name, []).append(found)
+        object.__setattr__(self, "_attributes", attributes)
 
     def find_all(self, name: str) -> list[Attribute]:
         """Return every ``a=name`` and ``a=name:value`` line, in order."""
-        prefix = f"a={name}"
-        size = len(prefix)
-        found = []
-        for text, number in zip(self.lines, self.numbers, strict=True):
-            # The space: "a=sctp-port 5000", as draft-ietf-mmusic-sctp-sdp-12 and old libwebrtc had it.
-            if text.startswith(prefix) and (len(text) == size or text[size] in ": "):
-                found.append(Attribute(text[size + 1 :].strip(" \t"), number))
-        return found
+        return self._attributes.get(name, [])
 
     def find(self, name: str) -> Attribute | None:
         """Return the ``a=name`` line of an attribute that may stand here once, None if there is none.
