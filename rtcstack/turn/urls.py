@@ -87,6 +87,8 @@ def parse_url(url: str) -> ServerUrl:
     rest, question, query = rest.removeprefix("//").partition("?")
     userinfo, at, location = rest.rpartition("@")
     shown = f"{scheme}:***@{url.rpartition('@')[2]}" if "@" in url else url
+    if "/" in userinfo:
+        raise _refuse(shown, "the scheme is another one, or the credentials hold a / that must be %2F")
     match = _HOST_AND_PORT.fullmatch(location)
     if match is None:
         raise _refuse(shown, "host and port can not be read (IPv6 addresses need brackets)")
