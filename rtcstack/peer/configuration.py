@@ -11,6 +11,8 @@ from rtcstack.datachannel import LABEL_LIMIT, ChannelConfig
 from rtcstack.dtls import Certificate
 from rtcstack.errors import Error, InvalidParameter, RTCError
 from rtcstack.net import Options as NetOptions
+from rtcstack.sctp import Options as SctpOptions
+from rtcstack.sctp.controllers import CONTROLLERS
 from rtcstack.session import SessionOptions
 
 __all__ = ["Configuration", "read_channel_options", "read_configuration"]
@@ -42,7 +44,7 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
         InvalidParameter: a value is not allowed; the text names the key, the value and what is allowed.
         RTCError: an entry of iceServers has no usable `urls` (Godot's FAILED).
     """
-    session, net = SessionOptions(), NetOptions()
+    session, sctp, net = SessionOptions(), SctpOptions(), NetOptions()
     for key, value in configuration.items():
         match key:
             case "iceServers":
@@ -64,9 +66,13 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
             case "connect_timeout":
                 session = replace(session, connect_timeout=_seconds(key, value))
             case "send_buffer":
-                session = replace(session, send_buffer=_integer(key, value, 1, 1 << 40))
+                sctp = replace(sctp, send_buffer=_integer(key, value, 1, 1 << 40))
             case "receive_window":
-                session = replace(session, receive_window=_integer(key, value, 65_536, 1 << 31))
+                sctp = replace(sctp, receive_window=_integer(key, value, 65_536, 1 << 31))
+            case "congestion_control":
+                valid = isinstance(value, str) and value in CONTROLLERS
+                _expect(valid, key, value, " or ".join(CONTROLLERS))
+                sctp = replace(sctp, congestion_control=value)
             case "offload":
                 _expect(isinstance(value, bool), key, value, "True or False")
                 net = replace(net, offload=value)
@@ -85,7 +91,7 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
                 session, net = _read_libdatachannel(value, session, net)
             case _ if key not in _W3C:
                 _logger.warning("unknown configuration key %r is ignored", key)
-    return Configuration(session, net)
+    return Configuration(replace(session, sctp=sctp), net)
 
 
 def read_channel_options(label: str, options: Mapping[str, Any]) -> tuple[ChannelConfig, int | None]:

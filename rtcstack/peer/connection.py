@@ -46,11 +46,12 @@ class PeerConnection:
         chat = peer.create_data_channel("chat")
         peer.create_offer()
 
-    configuration   keys, all optional (units and defaults: rtcstack.session.SessionOptions and
-                    rtcstack.net.Options):
+    configuration   keys, all optional (units and defaults: Options of rtcstack.session, rtcstack.sctp
+                    and rtcstack.net):
                       iceServers, iceTransportPolicy, certificates          as in Godot and W3C
-                      max_message_size, send_buffer, receive_window     bytes
+                      max_message_size, send_buffer, receive_window         bytes
                       mtu                                                   bytes of UDP payload
+                      congestion_control                                    "cubic", "newreno" or "bbr"
                       close_timeout, connect_timeout                        seconds
                       offload, port_range, bind_addresses, interface_filter the sockets
                       libdatachannel                                        the plugin's own keys

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from rtcstack import dtls, ice, sctp
 from rtcstack.dtls import Certificate
 
 __all__ = ["SessionOptions"]
@@ -29,15 +30,17 @@ class SessionOptions:
     """Seconds from the first check to open channels, after which the connection counts as failed.
     ICE and DTLS give up on their own after 39.5 and 30 s; this bounds a peer that never speaks SCTP."""
 
-    send_buffer: int = 16 << 20
-    """Bytes that may wait to be sent, all channels together; past it sending raises Full.
-    16 MiB is what libwebrtc allows a channel."""
-
-    receive_window: int = 5 << 20
-    """Bytes of received messages that may wait for the application.  5 MiB carries 100 MB/s over 50 ms."""
-
     max_early_candidates: int = 256
     """Most remote candidates kept while there is no remote description."""
 
     max_early_datagrams: int = 32
     """Most DTLS datagrams kept while there is no remote description: a whole flight, several times."""
+
+    ice: ice.Options = field(default_factory=ice.Options)
+    """Numbers of the ICE agent."""
+
+    dtls: dtls.Options = field(default_factory=dtls.Options)
+    """Numbers of the DTLS handshake."""
+
+    sctp: sctp.Options = field(default_factory=sctp.Options)
+    """Numbers of the association; its mtu and max_message_size follow from those above."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from rtcstack import datachannel, dtls, ice, sctp
 from rtcstack.datachannel import Channel, ChannelConfig, ChannelState
@@ -235,6 +236,7 @@ class PeerSession:
                 client=setup == "active",
                 fingerprints=remote.fingerprints,
                 mtu=self.options.mtu,
+                options=self.options.dtls,
             )
             agent.set_remote_credentials(remote.ufrag, remote.password, lite=remote.ice_lite)
             agent.start(now)
@@ -281,7 +283,9 @@ class PeerSession:
         return self._own_certificate
 
     def _start_ice(self, *, controlling: bool) -> ice.Agent:
-        self._agent = ice.Agent(controlling=controlling, random_bytes=self._random_bytes)
+        self._agent = ice.Agent(
+            controlling=controlling, random_bytes=self._random_bytes, options=self.options.ice
+        )
         return self._agent
 
     def _start_gathering(self) -> None:
@@ -525,9 +529,8 @@ class PeerSession:
                 self._on_sctp(sctp_event)
         for channel_event in self.channels.take_events():
             self._events.append(channel_event)
-            match channel_event:
-                case datachannel.ChannelOpened(channel) if channel.low_threshold:
-                    self.set_buffered_amount_low_threshold(channel, channel.low_threshold)
+            if isinstance(channel_event, datachannel.ChannelOpened | datachannel.ChannelReceived):
+                self._set_up_stream(channel_event.channel)
         self.activity += len(self._events) - before
 
     def _on_ice(self, event: ice.Event) -> None:
@@ -556,11 +559,10 @@ class PeerSession:
         match event:
             case dtls.Connected():
                 self._association = sctp.Association(
-                    options=sctp.Options(
+                    options=replace(
+                        self.options.sctp,
                         mtu=(self.options.mtu - dtls.OVERHEAD) & ~3,  # chunks are padded to 4 bytes
-                        receive_window=self.options.receive_window,
                         max_message_size=self.options.max_message_size,
-                        send_buffer=self.options.send_buffer,
                     ),
                     random_bytes=self._random_bytes,
                 )
@@ -597,6 +599,14 @@ class PeerSession:
                 self.channels.disconnect("the peer has restarted: what was in flight is lost")
             case sctp.Closed(reason):
                 self._end(ConnectionState.CLOSED, reason)
+
+    def _set_up_stream(self, channel: Channel) -> None:
+        """Tell the association what was chosen for a channel before it had a stream."""
+        association, stream_id = self._association, channel.id
+        if association is not None and stream_id is not None:
+            association.set_priority(stream_id, channel.config.priority)
+            if channel.low_threshold:
+                association.set_buffered_amount_low_threshold(stream_id, channel.low_threshold)
 
     # -- states ------------------------------------------------------------------------------------
 

@@ -255,6 +255,7 @@ def test_a_closed_connection_says_so() -> None:
         ({"close_timeout": "1"}, Error.ERR_INVALID_PARAMETER),
         ({"bind_addresses": "127.0.0.1"}, Error.ERR_INVALID_PARAMETER),
         ({"interface_filter": 1}, Error.ERR_INVALID_PARAMETER),
+        ({"congestion_control": "vegas"}, Error.ERR_INVALID_PARAMETER),
     ],
 )
 def test_a_bad_configuration_is_refused_with_its_key_and_value(
