@@ -59,6 +59,8 @@ class LocalCandidates:
         priority    the PRIORITY in the request that was answered.
         Source: RFC 8445 sections 7.2.5.3.1 and 7.2.5.3.2.
         """
+        # DEVIATION RFC 8445 §7.2.5.3.2: the valid pair is the checked one with this candidate in it, and an
+        # address of another base changes nothing: data takes the way that was checked.
         for candidate in self.all:
             if candidate.transport_address == address:
                 return candidate if candidate.base == base else current
