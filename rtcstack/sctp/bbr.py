@@ -18,24 +18,26 @@ _EMPTY_SECONDS = 0.2
 """Seconds for which the queue is kept empty then."""
 _CRUISE_ROUNDS = 6
 """Base round trips at the estimated rate between two searches for more."""
-_DOWN_ROUNDS = 1
 _DRAIN_ROUNDS = 4
-"""Base round trips at most in which a queue is emptied: what is left of it then is made by others."""
+"""Base round trips, at most, for emptying a queue: what is left of it then is made by others."""
 _CRUISE_AFTER_LOSS = 2.0
 """Seconds of it, at least, after a search that filled a queue: loss-based flows get time to come back."""
 
+_WORTHWHILE = 1.15
+"""Growth of the bandwidth since the last search began after which the next follows at once; on a path that is
+full, of us or of others, a search finds less."""
 _GROWTH = 1.25
 """Growth of the bandwidth in a round trip of STARTUP under which the path may be full."""
 _FULL_ROUNDS = 3
 """Round trips with less growth that end STARTUP."""
-_QUEUE_SHARE = 0.25
+_QUEUE_SHARE = 0.125
 _QUEUE_LEAST = 0.004
 """A queue stands if all packets of a round took longer than the base round trip by this share of it, and by
 these seconds."""
 _LOSS_WITH_QUEUE = 0.02
-_LOSS_WITHOUT_QUEUE = 0.1
-"""Share of a round's bytes whose loss tells of congestion. Without a queue, loss below a tenth is the path's
-own and says nothing about the rate; a bottleneck with hardly a queue loses more of a search."""
+_LOSS_WITHOUT_QUEUE = 0.2
+"""Share of a round's bytes whose loss tells of congestion. Without a queue, loss below a fifth is the path's
+own and says nothing of the rate; a search at 1.25 times the rate of a path without a queue loses a fifth."""
 _LOSS_PACKETS = 6
 """Packets at least that such a round loses; fewer may be chance."""
 _BETA = 0.7
@@ -74,7 +76,7 @@ class Bbr(CongestionControl):
 
     The bandwidth is the highest delivery rate of some rounds, the base round trip the shortest of a few
     seconds. Packets leave at the bandwidth times the gain of the phase, and the flight is bound to twice what
-    the path holds. Random loss changes nothing; loss with a standing queue, or very much loss, lowers the bound.
+    the path holds. Random loss changes nothing; loss with a standing queue, or very much loss, lowers that.
 
     Source: draft-cardwell-iccrg-bbr-congestion-control; what differs is that STARTUP ends at the first round
     with a standing queue, and that what loss means depends on whether there is one.
@@ -98,6 +100,7 @@ class Bbr(CongestionControl):
         """Bytes that may be in flight after congestion."""
         self.pacing_rate = math.inf
         self._phase_since = 0.0
+        self._known_bandwidth = 0.0
         self._rates: deque[tuple[int, float]] = deque()
         self._base_rtt_at = 0.0
         self._empty_until = math.inf
@@ -186,23 +189,24 @@ class Bbr(CongestionControl):
         has_queue = self._round_rtt > self.base_rtt + max(self.base_rtt * _QUEUE_SHARE, _QUEUE_LEAST)
         tolerated = _LOSS_WITH_QUEUE if has_queue else _LOSS_WITHOUT_QUEUE
         is_congested = lost >= _LOSS_PACKETS * self.mtu and lost > (arrived + lost) * tolerated
-        if is_congested:
-            self.bound = max(_BETA * max(self._peak, self._last_peak), _LEAST_WINDOW * self.mtu)
-            self._cruise = _CRUISE_AFTER_LOSS
         if self.phase is Phase.STARTUP:
             if self.bandwidth >= self._full_bandwidth * _GROWTH:
                 self._full_bandwidth = self.bandwidth
                 self._full_rounds = 0
+                is_congested = False  # what was lost was lost to bursts: there is room for more
             elif not application_limited:
                 self._full_rounds += 1
             if is_congested or has_queue or self._full_rounds >= _FULL_ROUNDS:
                 self._is_full = True
                 self._enter(Phase.DRAIN, now)
         elif self.phase is Phase.UP:
-            if is_congested or has_queue:
+            if is_congested:
                 self._enter(Phase.DOWN, now)
             elif self._peak > _HEADROOM * self.bound:
                 self.bound *= _GROWTH
+        if is_congested:
+            self.bound = max(_BETA * max(self._peak, self._last_peak), _LEAST_WINDOW * self.mtu)
+            self._cruise = _CRUISE_AFTER_LOSS
         self._round += 1
         self._round_end = delivered
         self._round_began_with = delivered
@@ -215,15 +219,16 @@ class Bbr(CongestionControl):
         """Leave phases that end at a time or at a level of the flight."""
         phase = self.phase
         if phase is Phase.CRUISE:
-            if now - self._phase_since > max(_CRUISE_ROUNDS * self.base_rtt, self._cruise):
+            has_grown = self.bandwidth > _WORTHWHILE * self._known_bandwidth
+            rounds = 0 if has_grown else _CRUISE_ROUNDS
+            if now - self._phase_since > max(rounds * self.base_rtt, self._cruise):
                 self._cruise = 0.0
                 self._enter(Phase.UP, now)
         elif phase is Phase.UP:
             if now - self._phase_since > self.base_rtt and flight >= Phase.UP.value[0] * self.product:
                 self._enter(Phase.DOWN, now)
         elif phase is Phase.DOWN or phase is Phase.DRAIN:
-            rounds = _DOWN_ROUNDS if phase is Phase.DOWN else _DRAIN_ROUNDS
-            if flight <= self.product or now - self._phase_since > rounds * self.base_rtt:
+            if flight <= self.product or now - self._phase_since > _DRAIN_ROUNDS * self.base_rtt:
                 self._enter(Phase.CRUISE, now)
         elif phase is Phase.PROBE_RTT:
             if self._empty_until == math.inf:
@@ -236,6 +241,8 @@ class Bbr(CongestionControl):
     def _enter(self, phase: Phase, now: float) -> None:
         self.phase = phase
         self._phase_since = now
+        if phase is Phase.UP or phase is Phase.DRAIN:
+            self._known_bandwidth = self.bandwidth
 
     def _set_rate(self) -> None:
         if not self.bandwidth:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from heapq import heappop, heappush
 
 from rtcstack.sctp.congestion import CongestionControl
 from rtcstack.testing import Link
@@ -44,6 +43,7 @@ class VirtualFlow:
         self._limited = False
         self._heard_at = start
         self._timeouts = 0
+        self._acknowledgements: deque[tuple[float, int]] = deque()
 
     def take_packets(self, now: float) -> list[bytes]:
         """Build what may be sent at this instant, and set the time at which to ask again."""
@@ -65,8 +65,16 @@ class VirtualFlow:
         self._limited = self.flight + SIZE > controller.cwnd
         return packets
 
-    def acknowledge(self, number: int, now: float) -> None:
-        """Take the acknowledgement of one packet."""
+    def arrived(self, packets: list[bytes], now: float) -> None:
+        """Let the receiver acknowledge packets."""
+        self._acknowledgements += [(now + self.back, int.from_bytes(packet[:8], "big")) for packet in packets]
+
+    def receive(self, now: float) -> None:
+        """Take the acknowledgements that have come back."""
+        while self._acknowledgements and self._acknowledgements[0][0] <= now:
+            self._acknowledge(self._acknowledgements.popleft()[1], now)
+
+    def _acknowledge(self, number: int, now: float) -> None:
         outstanding = self._outstanding
         lost_numbers = []
         flight_before = self.flight
@@ -97,9 +105,11 @@ class VirtualFlow:
 
     @property
     def deadline(self) -> float:
-        """When to ask for packets again, or to give up what is outstanding."""
+        """When an acknowledgement comes, more may be sent, or what is outstanding is given up."""
         wakes_at = self.wakes_at if self.flight + SIZE <= self.controller.cwnd else math.inf
-        return min(wakes_at, self._heard_at + TIMEOUT * 2**self._timeouts if self._outstanding else math.inf)
+        gives_up_at = self._heard_at + TIMEOUT * 2**self._timeouts if self._outstanding else math.inf
+        hears_at = self._acknowledgements[0][0] if self._acknowledgements else math.inf
+        return min(wakes_at, gives_up_at, hears_at)
 
     def handle_timeout(self, now: float) -> None:
         """Count everything outstanding as lost if nothing was heard for too long."""
@@ -116,24 +126,16 @@ class VirtualFlow:
 def drive(link: Link, flows: Sequence[VirtualFlow], seconds: float, now: float = 0.0) -> float:
     """Let flows share a link for some seconds; returns the time at the end."""
     end = now + seconds
-    acknowledgements: list[tuple[float, int, int]] = []
     names = [((str(i), 0), ("", 0)) for i in range(len(flows))]
     while now < end:
         for name, flow in zip(names, flows, strict=True):
             packets = flow.take_packets(now)
             if packets:
                 link.send(packets, now, name)
-        soonest = min(link.deadline, *[flow.deadline for flow in flows])
-        if acknowledgements:
-            soonest = min(soonest, acknowledgements[0][0])
-        now = max(now, min(soonest, end))
+        now = max(now, min(end, link.deadline, *[flow.deadline for flow in flows]))
         for name, packets in link.take_routed(now):
-            i = names.index(name)
-            for packet in packets:
-                heappush(acknowledgements, (now + flows[i].back, int.from_bytes(packet[:8], "big"), i))
-        while acknowledgements and acknowledgements[0][0] <= now:
-            _, number, i = heappop(acknowledgements)
-            flows[i].acknowledge(number, now)
+            flows[names.index(name)].arrived(packets, now)
         for flow in flows:
+            flow.receive(now)
             flow.handle_timeout(now)
     return now
