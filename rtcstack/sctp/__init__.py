@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rtcstack.sctp.association import Association
+from rtcstack.sctp.controllers import CONTROLLERS
 from rtcstack.sctp.events import (
     AssociationState,
     BufferedAmountLow,
@@ -19,6 +20,7 @@ from rtcstack.sctp.options import Options
 from rtcstack.sctp.stats import Stats
 
 __all__ = [
+    "CONTROLLERS",
     "Association",
     "AssociationState",
     "BufferedAmountLow",

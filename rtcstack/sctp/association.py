@@ -289,8 +289,8 @@ class Association(LifeCycle):
         receives = self._receives
         room = receiver.room()
         count = len(packets)
-        with_data = chunks = total = 0
-        while i < count:
+        with_data = chunks = total = resume_at = 0
+        while i < count and not resume_at:
             packet = packets[i]
             size = len(packet)
             if not at:
@@ -359,7 +359,8 @@ class Association(LifeCycle):
                     elif not self._receive_chunk(link, packet, at, end, now):
                         break
                     elif self._link is not link:
-                        return i
+                        resume_at = (end + 3) & ~3
+                        break
                     else:
                         receives = self._receives
                     at = (end + 3) & ~3
@@ -378,6 +379,8 @@ class Association(LifeCycle):
             receiver.took(with_data, chunks, total, now)
             if reset.deferred_tsn is not None:
                 reset.check_deferred()
+        if resume_at and self._link is not None:
+            return self._receive_run(self._link, packets, i - 1, resume_at, now)
         return i
 
     def _receive_malformed_data(self, packet: bytes, at: int, length: int, tsn: int) -> None:
@@ -419,13 +422,7 @@ class Association(LifeCycle):
             return
         link = self._link
         if self._handshake.timer.expire(now):
-            self.stats.control_retransmissions += 1
-            if link is None:
-                self._reply(0, self._handshake.next_init())
-            else:
-                self._first_chunk = self._handshake.cookie_echo
-                link.sender.lose_all()
-            self._handshake.timer.restart(now)
+            self._repeat_handshake(now)
         elif link is not None and not self._over:
             if self._t2.expire(now):
                 self._repeat_shutdown(link, now)

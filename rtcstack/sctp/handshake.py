@@ -211,9 +211,12 @@ class Handshake:
         Source: RFC 9260 sections 5.1.3, 5.2.1 and 5.2.2.
         """
         theirs = features_of(init)
-        ours = self._inits[0] if setting_up and self._inits else self._make_init(self._features)
+        if not setting_up:
+            ours = self._make_init(self._features)
+        elif standing is None or (ours := self.find_init(standing.local_tag)) is None:
+            ours = self._inits[0]
         # What the peer has not announced it need not know: the answer names it no more than necessary.
-        features = self._features & Features(True, True, theirs.interleaving, theirs.zero_checksum)
+        features = features_of(ours) & Features(True, True, theirs.interleaving, theirs.zero_checksum)
         parameters = announce(features)
         answer = InitAck(
             ours.initiate_tag,
@@ -240,11 +243,12 @@ class Handshake:
         ).write()
 
     def judge(
-        self, echo: CookieEcho, standing: Agreement | None, now: float
+        self, echo: CookieEcho, standing: Agreement | None, setting_up: bool, now: float
     ) -> tuple[Action, Cookie | None, float]:
         """Say what a COOKIE ECHO means.
 
-        standing    what holds for the association that stands, if one does.
+        standing      what holds for the association that stands, if one does.
+        setting_up    our own INIT or COOKIE ECHO is under way.
         Returns (action, cookie unless it is FORGED, seconds that it is too old if it is STALE).
         Source: RFC 9260 sections 5.1.5 and 5.2.4.
         """
@@ -269,6 +273,11 @@ class Handshake:
             action = Action.DUPLICATE if peer_matches else Action.COLLISION
         elif (cookie.local_tie_tag, cookie.peer_tie_tag) == (standing.local_tag, standing.peer_tag):
             action = Action.RESTART
+        elif setting_up and not peer_matches and self.find_init(agreement.local_tag) is not None:
+            # Both sides have repeated their INITs, and each now echoes a cookie that the other has left behind.
+            # Each sees the same two pairs of tags, so both come to the same choice.
+            pairs = [sorted((it.local_tag, it.peer_tag)) for it in (agreement, standing)]
+            action = Action.COLLISION if pairs[0] > pairs[1] else Action.LATE
         else:
             action = Action.LATE
         return action, cookie, 0.0

@@ -61,6 +61,8 @@ SHUTDOWN_ACK_SENT = AssociationState.SHUTDOWN_ACK_SENT
 
 _MOST_CONTROL = 64
 """Answers that wait for one take_packets(); a peer that asks for more gets no more."""
+_MOST_COOKIE_ECHOS = 4
+"""COOKIE ECHOs without an answer before a new INIT is sent."""
 _LARGEST_ECHO = 1024
 """Bytes of a peer's chunk or HEARTBEAT that we give back to it."""
 
@@ -341,7 +343,9 @@ class LifeCycle:
         Source: RFC 9260 sections 5.1 D, 5.1.5 and 5.2.4 with its table of actions A to D.
         """
         link = self._link
-        action, cookie, too_old = self._handshake.judge(echo, link.agreement if link else None, now)
+        setting_up = self.state in (COOKIE_WAIT, COOKIE_ECHOED)
+        standing = link.agreement if link is not None else None
+        action, cookie, too_old = self._handshake.judge(echo, standing, setting_up, now)
         if cookie is None or tag != cookie.agreement.local_tag or self._over:
             self.stats.drop("forged cookie" if cookie is None else "wrong verification tag")
             return False
@@ -411,9 +415,6 @@ class LifeCycle:
         causes = ErrorChunk.parse(chunk).causes
         self.stats.drop("ERROR from the peer")
         if self.state is COOKIE_ECHOED and any(code == wire.STALE_COOKIE for code, _ in causes):
-            link.sender.take_back()
-            self._link = None
-            self._first_chunk = b""
             self._begin_handshake(now)
             return False
         return True
@@ -423,10 +424,32 @@ class LifeCycle:
 
         Source: RFC 9260 section 5.1 A.
         """
+        if self._link is not None:
+            self._link.sender.take_back()
+            self._link = None
+        self._first_chunk = b""
         self._set_tag(self._handshake.begin())
         self._set_state(COOKIE_WAIT)
         self._reply(0, self._handshake.next_init())
         self._handshake.timer.start(now, self._rtt.rto)
+
+    def _repeat_handshake(self, now: float) -> None:
+        """Send INIT or COOKIE ECHO again, without end: whether the path lives is for ICE to say.
+
+        A cookie that stays unanswered several times may be one that the peer will never take: begin anew.
+        Source: RFC 9260 section 5.1.
+        """
+        self.stats.control_retransmissions += 1
+        handshake = self._handshake
+        if self._link is None:
+            self._reply(0, handshake.next_init())
+        elif handshake.timer.expirations >= _MOST_COOKIE_ECHOS:
+            self._begin_handshake(now)
+            return
+        else:
+            self._first_chunk = handshake.cookie_echo
+            self._link.sender.lose_all()
+        handshake.timer.restart(now)
 
     # -- the path -------------------------------------------------------------------------------------------
 

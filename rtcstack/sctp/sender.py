@@ -233,8 +233,7 @@ class Sender:
         self.outstanding.lost = 0
 
     def take_back(self) -> None:
-        """Put what was sent with the COOKIE ECHO back into the queue: other tags and numbers will be agreed
-        on.
+        """Put what was sent with the COOKIE ECHO back into the queue: something else will be agreed on.
 
         One packet holds whole messages, and at its end perhaps the beginning of one that is still in the
         queue.

@@ -8,6 +8,7 @@ import struct
 
 from rtcstack.sctp import Association, Established, Options
 from rtcstack.sctp.chunks import CHUNK_NAMES
+from rtcstack.sctp.packet import checksum_seed, write_header, write_packet
 from rtcstack.testing import Link
 
 START = 1000.0
@@ -28,18 +29,32 @@ class Steps:
         self.a = a or association(seed, **options)
         self.z = z or association(seed + 1000, **options)
         self.now = START
+        self.tag_to: dict[int, int] = {}  # id of a side -> verification tag of the last packet to it
+
+    def other(self, side: Association) -> Association:
+        """Give the other side."""
+        return self.z if side is self.a else self.a
 
     def take(self, source: Association) -> list[bytes]:
         """Take all packets that a side has to send."""
         packets: list[bytes] = []
         while more := source.take_packets(self.now):
             packets += more
+        for packet in packets:
+            if tag := struct.unpack_from("!I", packet, 4)[0]:
+                self.tag_to[id(self.other(source))] = tag
         return packets
+
+    def inject(self, side: Association, *chunks: bytes, tag: int | None = None) -> None:
+        """Give a side a packet with these chunks, as if the other had sent it; tag: another verification tag."""
+        header = write_header(5000, 5000, self.tag_to[id(side)] if tag is None else tag)
+        side.receive([write_packet(header, chunks, checksum_seed(header))], self.now)
 
     def move(self, source: Association) -> list[str]:
         """Carry all packets of one side to the other; tell what they hold."""
         packets = self.take(source)
-        (self.z if source is self.a else self.a).receive(packets, self.now)
+        if packets:
+            self.other(source).receive(packets, self.now)
         return [describe(packet) for packet in packets]
 
     def lose(self, source: Association) -> list[str]:
