@@ -324,6 +324,8 @@ class Endpoint:
                 self._flight = self._current.flight
             self._resend.restart(now)
             self._send_again(now)
+            if self.client and self._resend.expirations == _PATIENCE and self.state is _CONNECTING:
+                self._begin_anew(now)
         self._update_deadline()
 
     # Drains
@@ -489,6 +491,15 @@ class Endpoint:
 
     # The handshake
 
+    def _begin_anew(self, now: float) -> None:
+        """Start a second handshake beside one that got an answer but makes no progress.
+
+        A byte that nothing signs may have been damaged on its way, so that the transcripts of both sides
+        differ. A peer that does not serve a second ClientHello drops it as an old one.
+        """
+        if self._current is not None and self._current.progress:
+            self._try_handshake(None, now)
+
     def _try_handshake(self, hello: Message | None, now: float) -> None:
         if self._attempts_made >= self._options.max_attempts:
             self.drops.attempts += 1
@@ -504,7 +515,6 @@ class Endpoint:
             client=self.client,
             mtu=self._mtu,
             hello=hello,
-            is_wary=self._attempts_made > 1,
         )
         self._attempts.append(attempt)
         self._settle(attempt, attempt.start(), now)
@@ -569,6 +579,10 @@ class Endpoint:
     def _send_again(self, now: float) -> None:
         self.stats.handshake_resends += 1
         self._queue(self._flight)
+        if self.client:  # the peer decides which of our handshakes it goes on with
+            for attempt in self._attempts:
+                if attempt is not self._current:
+                    self._queue(attempt.flight)
         self._quiet_until = now + self._resend.duration / 2
 
     def _answer_duplicate(self, now: float) -> None:
@@ -630,5 +644,6 @@ class Endpoint:
 
 _DATA_START = bytes((APPLICATION_DATA,)) + DTLS_1_2 + PROTECTED
 _MAX_PARALLEL = 3
+_PATIENCE = 4  # times that a flight is sent again in vain
 _MISMATCH = "the certificate of the peer does not match the fingerprint in its description"
 _MAX_HINTS = 4

@@ -56,8 +56,9 @@ def test_handshakes_survive_random_loss(loss, mtu):
         pair.left.set_rtt(0.04)
         pair.right.set_rtt(0.04)
         pair.start().run()
-        assert pair.is_connected, (seed, pair.left, pair.right)
-        assert pair.left.stats.rebuilds == pair.right.stats.rebuilds == 0
+        assert pair.is_connected, seed
+        if loss < 0.3:  # nothing is begun anew before four resends in vain
+            assert pair.left.stats.rebuilds == pair.right.stats.rebuilds == 0
 
 
 def test_handshakes_survive_duplicates_and_reordering():
