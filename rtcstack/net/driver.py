@@ -68,15 +68,18 @@ class Network(Protocol):
     def attach(self, session: Session) -> Transport:
         """Make the transport of one session."""
 
-    def wait(self, transports: Sequence[Transport], timeout: float | None) -> None:
-        """Block until a transport has something to do, or `timeout` seconds (None: no limit) are over."""
+    def wait(self, transports: Sequence[Transport], timeout: float | None) -> Sequence[Transport] | None:
+        """Block until a transport has something to do, or `timeout` seconds (None: no limit) are over.
+
+        Returns those whose step() is due; None if the network cannot tell.
+        """
 
 
 class OsTransport:
     """The UDP sockets of one session, one on each usable address.
 
-    Made by OsNetwork.attach(). An event loop may drive it as well: step() is due when one of fds() is
-    readable, or writable while is_blocked, and at `deadline`.
+    Made by OsNetwork.attach(). An event loop may drive it as well: step() is due when one of `descriptors` is
+    readable, one of blocked_descriptors() writable, and at `deadline`.
     """
 
     __slots__ = (
@@ -87,11 +90,14 @@ class OsTransport:
         "_session",
         "_sockets",
         "_watch",
+        "descriptors",
         "stats",
     )
 
     def __init__(self, session: Session, options: Options) -> None:
         self.stats = SocketStats()
+        self.descriptors: list[int] = []
+        """File descriptors whose readability makes step() due; only gather() and close() change them."""
         self._session = session
         self._options = options
         self._sockets: dict[Address, UdpSocket] = {}
@@ -115,9 +121,9 @@ class OsTransport:
         """Whether datagrams wait until the kernel has room for them."""
         return self._is_blocked
 
-    def fds(self) -> list[int]:
-        """File descriptors whose readability makes step() due; only gather() and close() change them."""
-        return [sock.fileno() for sock in self._sockets.values()]
+    def blocked_descriptors(self) -> list[int]:
+        """File descriptors whose writability makes step() due."""
+        return [sock.fileno() for sock in self._sockets.values() if sock.is_blocked]
 
     def gather(self) -> None:
         """Open a socket on every usable address and tell the session; the second call does nothing.
@@ -143,6 +149,7 @@ class OsTransport:
                 continue
             self._sockets[sock.address] = sock
             self._watch.add(sock)
+            self.descriptors.append(sock.fileno())
             self._session.add_local_address(sock.address, interface.name)
         self._session.end_of_local_candidates()
         if exhausted is not None and not self._sockets:
@@ -194,16 +201,10 @@ class OsTransport:
         self._gathered = True
         self._has_more = self._is_blocked = False
         self._watch = Watch()
+        self.descriptors = []
         for sock in self._sockets.values():
             sock.close()
         self._sockets.clear()
-
-    def watch_into(self, readers: list[UdpSocket], writers: list[UdpSocket]) -> None:
-        """Add the sockets to wait for: all of them to be read, those that are blocked to be written."""
-        for sock in self._sockets.values():
-            readers.append(sock)
-            if sock.is_blocked:
-                writers.append(sock)
 
     def _flush(self) -> bool:
         left = [sock for sock in self._sockets.values() if not sock.flush()]
@@ -245,32 +246,39 @@ class OsNetwork:
         """
         return OsTransport(session, self.options)
 
-    def wait(self, transports: Sequence[Transport], timeout: float | None) -> None:
+    def wait(self, transports: Sequence[Transport], timeout: float | None) -> list[OsTransport]:
         """Block until a socket is ready, a session's deadline has come, or time is out.
 
         transports  transports of any OsNetwork, stepped before.
         timeout     seconds; None for no limit.
+        Returns those whose step() is due; none if time is out.
 
         Raises:
             InvalidState: there is no limit, no socket and no deadline: nothing can ever happen.
         """
-        readers: list[UdpSocket] = []
-        writers: list[UdpSocket] = []
-        until = math.inf
+        owners: dict[int, OsTransport] = {}
+        writers: list[int] = []
+        deadlines: list[tuple[float, OsTransport]] = []
+        until = math.inf if timeout is None else time.monotonic() + timeout
         for transport in transports:
             if not isinstance(transport, OsTransport):
                 raise TypeError(f"{transport!r} belongs to another network: wait for it there")
-            transport.watch_into(readers, writers)
-            until = min(until, transport.deadline)
-        seconds = until - time.monotonic()
-        if timeout is not None:
-            seconds = min(seconds, timeout)
-        if seconds <= 0:
-            return
-        if seconds == math.inf and not readers:
+            for descriptor in transport.descriptors:
+                owners[descriptor] = transport
+            if transport.is_blocked:
+                writers += transport.blocked_descriptors()
+            deadline = transport.deadline
+            if deadline < math.inf:
+                deadlines.append((deadline, transport))
+                until = min(until, deadline)
+        if until == math.inf and not owners:
             raise InvalidState("nothing is open and no timer runs: this wait would never end")
         self.waits += 1
-        wait_for_any(readers, writers, seconds)
+        ready = wait_for_any(list(owners), writers, max(0.0, until - time.monotonic()))
+        due = [owners[descriptor] for descriptor in ready]
+        now = time.monotonic()
+        due += [transport for deadline, transport in deadlines if deadline <= now]
+        return list(dict.fromkeys(due))
 
 
 def _addresses(options: Options) -> list[Interface]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rtcstack.net.udp import UdpSocket
 
@@ -50,22 +50,23 @@ class Watch:
         return select.select(list(self._sockets.values()), [], [], 0)[0]
 
 
-def wait_for_any(readers: Sequence[UdpSocket], writers: Sequence[UdpSocket], seconds: float) -> None:
+def wait_for_any(readers: Sequence[int], writers: Sequence[int], seconds: float) -> Iterable[int]:
     """Block until one of `readers` can be read, one of `writers` be written, or time is over.
 
-    writers     each is among the readers too.
-    seconds     positive; math.inf for no limit.
+    readers, writers    file descriptors; each writer is among the readers too.
+    seconds             not negative; math.inf for no limit.
+    Returns those that are ready.
     """
     if not readers:
         time.sleep(seconds)
-    elif not HAS_POLL or (
-        seconds < _SELECT_SECONDS and max(sock.fileno() for sock in readers) < _SELECT_DESCRIPTORS
-    ):
-        select.select(readers, writers, [], None if seconds == math.inf else seconds)
-    else:
-        poll = select.poll()
-        for sock in readers:
-            poll.register(sock, select.POLLIN)
-        for sock in writers:
-            poll.register(sock, select.POLLIN | select.POLLOUT)
-        poll.poll(None if seconds == math.inf else seconds * 1000)
+        return ()
+    if not HAS_POLL or (0 < seconds < _SELECT_SECONDS and max(readers) < _SELECT_DESCRIPTORS):
+        timeout = None if seconds == math.inf else seconds
+        readable, writable, _ = select.select(readers, writers, [], timeout)
+        return {*readable, *writable}
+    poll = select.poll()
+    for descriptor in readers:
+        poll.register(descriptor, select.POLLIN)
+    for descriptor in writers:
+        poll.register(descriptor, select.POLLIN | select.POLLOUT)
+    return [descriptor for descriptor, _ in poll.poll(None if seconds == math.inf else seconds * 1000)]

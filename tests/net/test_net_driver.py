@@ -94,7 +94,7 @@ def test_gathering_tells_each_address_once_and_then_the_end(ends: Ends) -> None:
     transport.gather()
     assert [address[0] for address, _ in session.locals] == ["127.0.0.1"]
     assert session.gathered == 1
-    assert len(transport.fds()) == 1
+    assert len(transport.descriptors) == 1
     assert transport.stats.receive_buffer > 0
 
 
@@ -104,9 +104,9 @@ def test_gathering_opens_a_socket_on_every_usable_address_of_the_machine() -> No
     transport.gather()
     assert session.locals
     assert all(port for (_, port), _ in session.locals)
-    assert len(transport.fds()) == len(session.locals)
+    assert len(transport.descriptors) == len(session.locals)
     transport.close()
-    assert transport.fds() == []
+    assert transport.descriptors == []
 
 
 def test_addresses_that_cannot_be_bound_are_passed_over() -> None:
@@ -190,8 +190,7 @@ def test_a_session_that_never_stops_sending_does_not_hold_a_step_for_ever(ends: 
     assert transport.step()
     assert 0 < transport.stats.datagrams_sent + transport.stats.unreachable < 10_000
     # There is more to send, though nothing will come: no wait must stand in its way.
-    ends.network.wait([transport], None)
-    assert ends.network.waits == 0
+    assert ends.network.wait([transport], None) == [transport]
 
 
 def test_due_timers_run_in_step(ends: Ends) -> None:
@@ -208,9 +207,8 @@ def test_wait_ends_at_once_when_a_deadline_is_over(ends: Ends) -> None:
     session = EchoSession()
     transport = ends.add(session)
     session.deadline = ends.network.now() - 1
-    ends.network.wait([transport], None)
-    ends.network.wait([transport], 0)
-    assert ends.network.waits == 0
+    assert ends.network.wait([transport], None) == [transport]
+    assert ends.network.wait([transport], 0) == [transport]
 
 
 @pytest.mark.parametrize("seconds", [0.0005, 0.01])
@@ -229,7 +227,7 @@ def test_wait_until_a_deadline_asks_the_system_once(ends: Ends, seconds: float) 
 def test_wait_until_the_timeout_asks_the_system_once(ends: Ends, seconds: float) -> None:
     transport = ends.add(EchoSession())
     started = ends.network.now()
-    ends.network.wait([transport], seconds)
+    assert ends.network.wait([transport], seconds) == []
     assert ends.network.now() - started >= seconds * 0.9
     assert ends.network.waits == 1
 
@@ -239,7 +237,7 @@ def test_wait_ends_when_a_datagram_comes(ends: Ends) -> None:
     transports = [ends.add(EchoSession()), ends.add(session)]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.sendto(b"hello", session.address)
-    ends.network.wait(transports, None)
+    assert ends.network.wait(transports, None) == [transports[1]]
     assert ends.network.waits == 1
     for transport in transports:
         transport.step()
@@ -330,7 +328,8 @@ def test_a_full_send_buffer_holds_the_session_back_until_there_is_room(
     # A due deadline must not make wait() spin: the kernel says when there is room, here at once.
     sender.deadline = ends.network.now()
     assert sending.deadline == math.inf
-    ends.network.wait([sending], 5.0)
+    assert sending.blocked_descriptors() == sending.descriptors
+    assert ends.network.wait([sending], 5.0) == [sending]
     assert ends.network.waits == 1
 
     full = False
@@ -347,7 +346,7 @@ def test_descriptors_serve_an_event_loop(ends: Ends) -> None:
     transport = ends.add(session)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.sendto(b"hello", session.address)
-    assert select.select(transport.fds(), [], [], 5)[0] == transport.fds()
+    assert select.select(transport.descriptors, [], [], 5)[0] == transport.descriptors
     transport.step()
     assert session.received == [b"hello"]
 
@@ -361,7 +360,19 @@ def test_without_poll_the_driver_uses_select(monkeypatch: pytest.MonkeyPatch) ->
     transport.gather()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.sendto(b"hello", session.address)
-    network.wait([transport], None)
+    assert network.wait([transport], None) == [transport]
     transport.step()
     assert session.received == [b"hello"]
+    assert network.wait([transport], 0) == []
     transport.close()
+
+
+def test_a_wait_without_time_tells_which_are_ready(ends: Ends) -> None:
+    quiet, addressed, late = EchoSession(), EchoSession(), EchoSession()
+    transports = [ends.add(session) for session in (quiet, addressed, late)]
+    assert ends.network.wait(transports, 0) == []
+    late.deadline = ends.network.now()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"hello", addressed.address)
+    assert ends.network.wait(transports[1:2], 5.0) == [transports[1]]
+    assert ends.network.wait(transports, 0) == [transports[1], transports[2]]
