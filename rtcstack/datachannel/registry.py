@@ -97,6 +97,7 @@ class Registry:
     Commands change states and queue what the association has to do; `take_control()` and
     `take_resets()` hand that over.  User messages do not pass through here on their way down.
 
+    has_work    whether take_control() or take_resets() has something.
     released    bytes of received messages that are no longer held here, since the start: taken by the
                 application, or of no use to it.  The association's window opens by as much.
 
@@ -106,6 +107,7 @@ class Registry:
     def __init__(self, options: Options = Options()) -> None:
         self.drops = Drops()
         self.released = 0
+        self.has_work = False
         self.channels: dict[int, Channel] = {}
         self._options = options
         self._unnumbered: list[Channel] = []
@@ -279,17 +281,27 @@ class Registry:
     def take_control(self) -> list[tuple[int, bytes]]:
         """Hand over DCEP messages, (stream_id, payload): send them ordered and reliable, PPID 50."""
         control, self._control = self._control, []
+        self.has_work = bool(self._resets)
         return control
 
     def take_resets(self) -> list[int]:
         """Hand over the ids of the outgoing streams to reset."""
         resets, self._resets = self._resets, []
+        self.has_work = bool(self._control)
         return resets
 
     def take_events(self) -> list[ChannelEvent]:
         """Hand over what has happened since the last call."""
         events, self._events = self._events, []
         return events
+
+    def _tell(self, stream_id: int, message: bytes) -> None:
+        self._control.append((stream_id, message))
+        self.has_work = True
+
+    def _reset(self, stream_id: int) -> None:
+        self._resets.append(stream_id)
+        self.has_work = True
 
     # -- the life of a channel ---------------------------------------------------------------------
 
@@ -302,7 +314,7 @@ class Registry:
     def _set_closing(self, channel: Channel) -> None:
         assert channel.id is not None  # only numbered channels of an association close in steps
         channel.state = _CLOSING
-        self._resets.append(channel.id)
+        self._reset(channel.id)
         self._events.append(ChannelClosing(channel))
 
     def _finish_close(self, channel: Channel) -> None:
@@ -344,7 +356,7 @@ class Registry:
                 config.max_lifetime_ms,
                 config.priority,
             )
-            self._control.append((stream_id, announcement.write()))
+            self._tell(stream_id, announcement.write())
             self._set_open(channel)
 
     def _free_id(self) -> int | None:
@@ -408,14 +420,14 @@ class Registry:
             self.drops.bad_dcep += 1
             _logger.debug("stream %d: %s", stream_id, error)
             if channel is None:
-                self._resets.append(stream_id)
+                self._reset(stream_id)
             return
         if channel is not None:
             self.drops.open_on_used_stream += 1
             return
         if len(self.channels) >= self._options.max_channels or self._client is None:
             self.drops.too_many_channels += 1
-            self._resets.append(stream_id)
+            self._reset(stream_id)
             return
         # An id of the wrong parity is accepted as long as it is free: peers that choose by ICE role exist.
         channel = Channel(
@@ -431,7 +443,7 @@ class Registry:
         )
         self.channels[stream_id] = channel
         channel.state = _OPEN
-        self._control.append((stream_id, dcep.ACK))
+        self._tell(stream_id, dcep.ACK)
         self._events.append(ChannelReceived(channel))
         self._deliver_early(stream_id)
 

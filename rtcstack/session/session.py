@@ -453,7 +453,9 @@ class PeerSession:
             if association is not None:
                 if association.state is sctp.AssociationState.CLOSED and not self._is_ending:
                     association.connect(now)
-                self._flush_channels(association, now)
+                channels = self.channels
+                if channels.has_work or channels.released != self._released:
+                    self._flush_channels(association, now)
                 packets = association.take_packets(now)
                 if packets:
                     endpoint.send(packets)
