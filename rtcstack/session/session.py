@@ -76,7 +76,6 @@ class PeerSession:
         self.is_finished = False
         self.channels = datachannel.Registry(datachannel.Options(max_message_size=options.max_message_size))
         self.drops = {
-            "no_pair": 0,
             "not_stun_or_dtls": 0,
             "unvalidated_source": 0,
             "early_overflow": 0,
@@ -560,11 +559,14 @@ class PeerSession:
     def _on_dtls(self, event: dtls.Event) -> None:
         match event:
             case dtls.Connected():
+                remote = self._negotiator.remote
+                assert remote is not None  # it named the fingerprint
                 self._association = sctp.Association(
                     options=replace(
                         self.options.sctp,
                         mtu=(self.options.mtu - dtls.OVERHEAD) & ~3,  # chunks are padded to 4 bytes
                         max_message_size=self.options.max_message_size,
+                        remote_port=remote.parameters.sctp_port,
                     ),
                     random_bytes=self._random_bytes,
                 )

@@ -189,6 +189,17 @@ def test_renegotiation_in_both_directions_keeps_the_connection() -> None:
     assert two.run(two.chat_b.get_available_packet_count)
 
 
+def test_the_sctp_port_of_the_peer_is_used() -> None:
+    """RFC 8841 §5: each side names its own port; ours stays 5000."""
+    two = Two(wired=False)
+    two.a.create_offer()
+    two.b.set_remote_description("offer", two.a.get_local_description())
+    answer = two.b.get_local_description()
+    assert "a=sctp-port:5000" in answer
+    two.a.set_remote_description("answer", answer.replace("a=sctp-port:5000", "a=sctp-port:6000"))
+    assert two.run(lambda: two.b.get_stats().drops.get("sctp.wrong port", 0))
+
+
 def test_audio_and_video_are_rejected_in_place() -> None:
     two = Two(wired=False)
     two.a.create_offer()
