@@ -221,11 +221,12 @@ class Association(LifeCycle):
         return self._link.receiver.take_messages() if self._link is not None else []
 
     def take_events(self) -> list[Event]:
-        """Hand over what happened.
+        """Hand over what happened; Closed is the last.
 
         Take the messages first: they were sent before the resets that are told here.
         """
         events, self._events = self._events, []
+        last = [events.pop()] if events and self._over else []
         queue = self._queue
         if queue.low:
             events += [BufferedAmountLow(stream_id) for stream_id in queue.low]
@@ -238,7 +239,7 @@ class Association(LifeCycle):
             if link.receiver.reassembly.oversized:
                 oversized = link.receiver.reassembly.take_oversized()
                 events += [MessageDropped(stream_id) for stream_id in oversized]
-        return events
+        return events + last
 
     # -- packets from the peer ------------------------------------------------------------------------------
 

@@ -274,7 +274,7 @@ class Handshake:
         elif (cookie.local_tie_tag, cookie.peer_tie_tag) == (standing.local_tag, standing.peer_tag):
             action = Action.RESTART
         elif setting_up and not peer_matches and self.find_init(agreement.local_tag) is not None:
-            # Both sides have repeated their INITs, and each now echoes a cookie that the other has left behind.
+            # Both sides have repeated their INITs, and each echoes a cookie that the other has left behind.
             # Each sees the same two pairs of tags, so both come to the same choice.
             pairs = [sorted((it.local_tag, it.peer_tag)) for it in (agreement, standing)]
             action = Action.COLLISION if pairs[0] > pairs[1] else Action.LATE

@@ -61,8 +61,6 @@ SHUTDOWN_ACK_SENT = AssociationState.SHUTDOWN_ACK_SENT
 
 _MOST_CONTROL = 64
 """Answers that wait for one take_packets(); a peer that asks for more gets no more."""
-_MOST_COOKIE_ECHOS = 4
-"""COOKIE ECHOs without an answer before a new INIT is sent."""
 _LARGEST_ECHO = 1024
 """Bytes of a peer's chunk or HEARTBEAT that we give back to it."""
 
@@ -436,16 +434,12 @@ class LifeCycle:
     def _repeat_handshake(self, now: float) -> None:
         """Send INIT or COOKIE ECHO again, without end: whether the path lives is for ICE to say.
 
-        A cookie that stays unanswered several times may be one that the peer will never take: begin anew.
         Source: RFC 9260 section 5.1.
         """
         self.stats.control_retransmissions += 1
         handshake = self._handshake
         if self._link is None:
             self._reply(0, handshake.next_init())
-        elif handshake.timer.expirations >= _MOST_COOKIE_ECHOS:
-            self._begin_handshake(now)
-            return
         else:
             self._first_chunk = handshake.cookie_echo
             self._link.sender.lose_all()

@@ -46,7 +46,7 @@ class Steps:
         return packets
 
     def inject(self, side: Association, *chunks: bytes, tag: int | None = None) -> None:
-        """Give a side a packet with these chunks, as if the other had sent it; tag: another verification tag."""
+        """Give a side a packet with these chunks, as if the other had sent it, perhaps with another tag."""
         header = write_header(5000, 5000, self.tag_to[id(side)] if tag is None else tag)
         side.receive([write_packet(header, chunks, checksum_seed(header))], self.now)
 
