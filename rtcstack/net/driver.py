@@ -156,34 +156,36 @@ class OsTransport:
             raise exhausted
 
     def step(self) -> bool:
-        """Receive what has arrived, do what is due, and send until nothing is left or 2,000 datagrams went.
+        """Receive what has arrived, do what is due, and send, until nothing is left or 2,000 datagrams moved.
 
         Returns whether anything moved. Where it stopped early, `deadline` is over at once.
         """
         session = self._session
-        now = time.monotonic()
-        moved = 0
-        for sock in self._watch.readable():
-            local = sock.address
-            for remote, datagrams in sock.receive():
-                session.receive(local, remote, datagrams, now)
-                moved += len(datagrams)
-        if session.deadline <= now:
-            session.handle_timeout(now)
-            moved += 1
-        self._has_more = False
-        left = _STEP_DATAGRAMS
-        while not self._is_blocked or self._flush():
-            packets = session.take_packets(now)
-            if not packets:
+        received = sent = 0
+        was_due = False
+        ready = self._watch.readable()
+        while True:
+            now = time.monotonic()
+            for sock in ready:
+                local = sock.address
+                for remote, datagrams in sock.receive():
+                    session.receive(local, remote, datagrams, now)
+                    received += len(datagrams)
+            if session.deadline <= now:
+                session.handle_timeout(now)
+                was_due = True
+            while not self._is_blocked or self._flush():
+                packets = session.take_packets(now)
+                for local, remote, datagrams in packets:
+                    self._send(local, remote, datagrams)
+                    sent += len(datagrams)
+                if not packets or sent >= _STEP_DATAGRAMS:
+                    break
+            ready = [sock for sock in ready if not sock.is_drained]
+            if not ready or received + sent >= _STEP_DATAGRAMS:
                 break
-            for local, remote, datagrams in packets:
-                self._send(local, remote, datagrams)
-                left -= len(datagrams)
-            if left <= 0:
-                self._has_more = True
-                break
-        return moved > 0 or left < _STEP_DATAGRAMS
+        self._has_more = bool(ready) or sent >= _STEP_DATAGRAMS
+        return was_due or received + sent > 0
 
     def close(self) -> None:
         """Send what the session has to say at this instant, and close the sockets. May be called twice.

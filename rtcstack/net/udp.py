@@ -88,7 +88,16 @@ class UdpSocket:
     stats       counters to add to; None makes new ones.
     """
 
-    __slots__ = ("_coalesces", "_segments", "_sock", "_unsent", "_unsent_count", "address", "stats")
+    __slots__ = (
+        "_coalesces",
+        "_segments",
+        "_sock",
+        "_unsent",
+        "_unsent_count",
+        "address",
+        "is_drained",
+        "stats",
+    )
 
     def __init__(
         self, sock: socket.socket, options: Options | None = None, stats: SocketStats | None = None
@@ -100,6 +109,8 @@ class UdpSocket:
         self.stats = SocketStats() if stats is None else stats
         self._unsent: deque[tuple[Address, list[bytes]]] = deque()
         self._unsent_count = 0
+        self.is_drained = True
+        """Whether the last receive() took all there was, rather than all it may."""
         sock.setblocking(False)
         self._ask_for_buffers(options.buffer_size)
         self._forbid_fragments()
@@ -147,6 +158,7 @@ class UdpSocket:
         coalesces = self._coalesces
         stats = self.stats
         sock = self._sock
+        self.is_drained = False
         for _ in range(_RECEIVE_CALLS):
             try:
                 if coalesces:
@@ -155,6 +167,7 @@ class UdpSocket:
                     data, source = sock.recvfrom(_LARGEST_DATAGRAM)
                     control = []
             except BlockingIOError:
+                self.is_drained = True
                 break
             except OSError:
                 # An earlier datagram met a closed port (Windows and BSD report it here): the socket is fine.

@@ -181,6 +181,33 @@ def test_a_flood_does_not_hold_a_step_for_ever(ends: Ends) -> None:
     assert len(session.received) > after_one
 
 
+def test_one_step_takes_all_that_has_arrived(ends: Ends) -> None:
+    session = EchoSession(echo=False)
+    transport = ends.add(session)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for number in range(200):
+            sock.sendto(bytes(1 + number % 2), session.address)
+    assert transport.step()
+    assert len(session.received) == 200
+    assert not transport.step()
+
+
+def test_a_step_that_leaves_datagrams_unread_is_due_again(ends: Ends) -> None:
+    session = EchoSession(echo=False)
+    transport = ends.add(session)
+    if transport.stats.receive_buffer < 4 << 20:
+        pytest.skip("the kernel keeps fewer datagrams than a step takes")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for number in range(2500):
+            sock.sendto(bytes(1 + number % 2), session.address)
+    assert transport.step()
+    assert 2000 <= len(session.received) < 2500
+    assert transport.deadline == -math.inf
+    assert transport.step()
+    assert len(session.received) == 2500
+    assert transport.deadline == math.inf
+
+
 def test_a_session_that_never_stops_sending_does_not_hold_a_step_for_ever(ends: Ends) -> None:
     class Chatterbox(EchoSession):
         def take_packets(self, now: float) -> list[tuple[Address, Address, list[bytes]]]:
