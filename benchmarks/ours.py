@@ -29,14 +29,20 @@ def connect(
     if offers:
         peer.create_offer()
     until = time.monotonic() + DEADLINE
-    while channel.get_ready_state() != DataChannel.STATE_OPEN:
+    is_open = other_is_open = False
+    while not (is_open and other_is_open):
         while pipe.poll():
             kind, arguments = pipe.recv()
-            (peer.set_remote_description if kind == "description" else peer.add_ice_candidate)(*arguments)
+            if kind == "open":
+                other_is_open = True
+            elif kind == "description":
+                peer.set_remote_description(*arguments)
+            else:
+                peer.add_ice_candidate(*arguments)
         peer.poll(0.002)
+        if not is_open and channel.get_ready_state() == DataChannel.STATE_OPEN:
+            is_open = True
+            pipe.send(("open", ()))
         if time.monotonic() > until:
             raise TimeoutError(f"not connected: {peer.get_failure_reason() or peer}")
-    pipe.send(("open", ()))
-    while pipe.recv()[0] != "open":
-        pass
     return peer, channel

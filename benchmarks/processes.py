@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -48,7 +49,7 @@ def _run(calls: list[tuple[Callable[..., Result], tuple[Any, ...]]]) -> list[Res
         processes.append(process)
         answers.append(answer)
     try:
-        return [_answer(answer) for answer in answers]
+        return _collect(answers)
     finally:
         for process in processes:
             process.join(1.0)
@@ -56,16 +57,23 @@ def _run(calls: list[tuple[Callable[..., Result], tuple[Any, ...]]]) -> list[Res
             process.join()
 
 
-def _answer(answer: Connection) -> Result:
-    if not wait([answer], TIMEOUT):
-        raise MeasurementError(f"no result after {TIMEOUT:.0f} s")
-    try:
-        result = answer.recv()
-    except EOFError:
-        raise MeasurementError("the process has died") from None
-    if isinstance(result, str):
-        raise MeasurementError(result)
-    return result
+def _collect(answers: list[Connection]) -> list[Result]:
+    results: dict[Connection, Result] = {}
+    until = time.monotonic() + TIMEOUT
+    while len(results) < len(answers):
+        ready = wait([answer for answer in answers if answer not in results], until - time.monotonic())
+        if not ready:
+            raise MeasurementError(f"no result after {TIMEOUT:.0f} s")
+        for answer in ready:
+            assert isinstance(answer, Connection)
+            try:
+                result = answer.recv()
+            except EOFError:
+                raise MeasurementError("the process has died") from None
+            if isinstance(result, str):
+                raise MeasurementError(result)
+            results[answer] = result
+    return [results[answer] for answer in answers]
 
 
 def _report(report: Connection, function: Callable[..., Result], arguments: tuple[Any, ...]) -> None:
