@@ -590,6 +590,7 @@ class Endpoint:
         if self._flight and now >= self._quiet_until:
             if self._resend.is_running:
                 self._resend.start(now)
+                self._update_deadline()
             self._send_again(now)
 
     def _queue(self, flight: list[bytes]) -> None:
