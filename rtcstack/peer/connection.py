@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from rtcstack.configuration import Configuration, read_channel_options, read_configuration
 from rtcstack.datachannel import Channel, ChannelClosed, ChannelOpened, ChannelReceived
 from rtcstack.errors import Error
 from rtcstack.net import Network, OsNetwork, Transport
 from rtcstack.peer.channel import DataChannel
-from rtcstack.peer.configuration import Configuration, read_channel_options, read_configuration
 from rtcstack.peer.signal import Signal
 from rtcstack.sdp import SignalingState
 from rtcstack.session import (

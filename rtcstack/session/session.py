@@ -43,6 +43,9 @@ _OPEN = ChannelState.OPEN
 _PPID_TEXT = datachannel.PPID_STRING
 _PPID_BINARY = datachannel.PPID_BINARY
 
+_WINDOW_STEP = 1 << 18
+"""Bytes that the application has taken before a driver need step for them alone."""
+
 _logger = logging.getLogger("rtcstack.session")
 
 
@@ -356,6 +359,17 @@ class PeerSession:
         if self._association is None or channel.id is None or channel.state is ChannelState.CLOSED:
             return 0
         return self._association.buffered_amount(channel.id)
+
+    @property
+    def is_send_buffer_high(self) -> bool:
+        """Whether a sender that can wait should: all channels together use half of `send_buffer`."""
+        association = self._association
+        return association is not None and 2 * association.total_buffered > self.options.sctp.send_buffer
+
+    @property
+    def wants_window_update(self) -> bool:
+        """Whether the application has taken so much that the peer should be told with the next packet."""
+        return self.channels.released - self._released >= _WINDOW_STEP
 
     def set_buffered_amount_low_threshold(self, channel: Channel, threshold: int) -> None:
         """Report BufferedAmountLow when buffered_amount() falls to `threshold` bytes."""

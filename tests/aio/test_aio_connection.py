@@ -1,0 +1,187 @@
+"""The asyncio face over loopback sockets: opening, back-pressure, iteration, closing, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from rtcstack import Closed, InvalidState, MessageTooLarge, RTCError, SdpError
+from rtcstack.aio import DataChannel, PeerConnection
+
+CHAT = {"id": 1, "negotiated": True}
+LOCAL = {"bind_addresses": ["127.0.0.1"]}
+
+
+class NoReaders(asyncio.SelectorEventLoop):
+    """A loop like Windows' proactor: it cannot watch descriptors for others."""
+
+    def add_reader(self, *_: Any) -> None:
+        raise NotImplementedError
+
+
+def run(
+    test: Coroutine[Any, Any, None], loop: type[asyncio.AbstractEventLoop] = asyncio.SelectorEventLoop
+) -> None:
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(asyncio.wait_for(test, 20))
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[PeerConnection, PeerConnection, DataChannel, DataChannel]]:
+    async with PeerConnection(LOCAL) as a, PeerConnection(LOCAL) as b:
+        chat_a, chat_b = (peer.create_data_channel("chat", CHAT) for peer in (a, b))
+        await a.accept(await b.answer(await a.offer(trickle=False), trickle=False))
+        await asyncio.gather(chat_a.opened(), chat_b.opened())
+        yield a, b, chat_a, chat_b
+
+
+@pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, NoReaders])
+def test_messages_go_both_ways_on_every_kind_of_loop(loop: type[asyncio.AbstractEventLoop]) -> None:
+    async def test() -> None:
+        async with connected() as (_, _, chat_a, chat_b):
+            await chat_a.send("täxt")
+            await chat_a.send(b"\0\xff")
+            await chat_b.send("")
+            assert [await chat_b.receive(), await chat_b.receive()] == ["täxt", b"\0\xff"]
+            assert await chat_a.receive() == ""
+
+    run(test(), loop)
+
+
+def test_candidates_are_trickled() -> None:
+    async def trickle(source: PeerConnection, target: PeerConnection) -> None:
+        async for candidate in source.candidates():
+            target.add_candidate(candidate)
+
+    async def test() -> None:
+        async with PeerConnection(LOCAL) as a, PeerConnection(LOCAL) as b:
+            channel = a.create_data_channel("chat", {"ordered": False, "protocol": "p"})
+            offer = await a.offer()
+            assert "a=candidate" not in offer.sdp
+            await a.accept(await b.answer(offer))
+            await asyncio.gather(trickle(a, b), trickle(b, a), a.connected(), b.connected())
+            received = await anext(b.channels())
+            assert (received.label, received.protocol, received.ordered) == ("chat", "p", False)
+            assert received.id == channel.id
+            await received.send("hello")
+            assert await channel.receive() == "hello"
+
+    run(test())
+
+
+def test_sending_waits_while_the_buffer_is_high_and_iteration_ends_with_the_channel() -> None:
+    async def send(channel: DataChannel) -> int:
+        highest = 0
+        for i in range(600):
+            await channel.send(i.to_bytes(2) * 30_000)
+            highest = max(highest, channel.buffered_amount)
+        channel.close()
+        return highest
+
+    async def test() -> None:
+        async with connected() as (_, _, chat_a, chat_b):
+            sending = asyncio.create_task(send(chat_a))
+            received = [message async for message in chat_b]
+            assert [message[:2] for message in received] == [i.to_bytes(2) for i in range(600)]
+            assert await sending < 10 << 20
+            assert await chat_b.closed() == "closed by the peer"
+            with pytest.raises(Closed):
+                await chat_a.send("too late")
+
+    run(test())
+
+
+def test_what_was_sent_before_leaving_the_block_is_delivered() -> None:
+    async def test() -> None:
+        async with connected() as (a, b, chat_a, chat_b):
+            for i in range(50):
+                await chat_a.send(bytes([i]) * 10_000)
+            await a.close()
+            assert [message async for message in chat_b] == [bytes([i]) * 10_000 for i in range(50)]
+            assert await b.closed()
+
+    run(test())
+
+
+def test_leaving_the_block_by_an_exception_cuts_the_connection() -> None:
+    async def test() -> None:
+        b = PeerConnection(LOCAL)
+        b.create_data_channel("chat", CHAT)
+
+        async def fail() -> None:
+            async with PeerConnection(LOCAL) as a:
+                chat = a.create_data_channel("chat", CHAT)
+                await a.accept(await b.answer(await a.offer(trickle=False), trickle=False))
+                await chat.opened()
+                await b.connected()
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            await fail()
+        assert await b.closed()
+
+    run(test())
+
+
+def test_a_cancelled_receive_loses_no_message() -> None:
+    async def test() -> None:
+        async with connected() as (_, _, chat_a, chat_b):
+            received = []
+            for i in range(20):
+                receiving = asyncio.create_task(chat_b.receive())
+                await chat_a.send(str(i))
+                await asyncio.sleep(0)
+                receiving.cancel()
+                received += await asyncio.gather(receiving, return_exceptions=True)
+            received = [message for message in received if isinstance(message, str)]
+            while len(received) < 20:
+                received.append(await chat_b.receive())
+            assert received == [str(i) for i in range(20)]
+
+    run(test())
+
+
+def test_waiting_ends_when_the_connection_ends() -> None:
+    async def test() -> None:
+        async with PeerConnection(LOCAL) as peer:
+            channel = peer.create_data_channel("never")
+            waiting = [
+                asyncio.create_task(wait) for wait in (channel.opened(), channel.receive(), peer.connected())
+            ]
+            await asyncio.sleep(0)
+            peer.abort()
+            for task in waiting:
+                with pytest.raises(RTCError):
+                    await task
+            assert [c async for c in peer.channels()] == []
+            assert [c async for c in peer.candidates()] == []
+
+    run(test())
+
+
+def test_wrong_use_raises_what_the_other_face_raises() -> None:
+    async def test() -> None:
+        async with PeerConnection(LOCAL) as peer:
+            with pytest.raises(InvalidState):
+                await peer.offer()
+            channel = peer.create_data_channel("x")
+            with pytest.raises(InvalidState):
+                await channel.send("early")
+            with pytest.raises(SdpError):
+                await peer.answer("junk")
+            with pytest.raises(SdpError):
+                peer.add_candidate("junk")
+        async with connected() as (_, _, chat_a, _):
+            with pytest.raises(MessageTooLarge):
+                await chat_a.send(bytes(262145))
+
+    run(test())
+
+
+def test_outside_of_a_loop_there_is_no_connection() -> None:
+    with pytest.raises(RuntimeError):
+        PeerConnection()
