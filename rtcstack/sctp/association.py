@@ -353,9 +353,9 @@ class Association(LifeCycle):
                     if length < 4 or end > size:
                         raise WireError("length of a chunk")
                     if chunk_type == SACK:
-                        cumulative, window, gaps, _ = read_sack(packet, at, end)
+                        cumulative, window, gaps, duplicates = read_sack(packet, at, end)
                         stats.sacks_received += 1
-                        if not receive_sack(cumulative, window, gaps, now):
+                        if not receive_sack(cumulative, window, gaps, duplicates, now):
                             stats.drop("SACK of what was never sent")
                     elif not self._receive_chunk(link, packet, at, end, now):
                         break
@@ -406,6 +406,7 @@ class Association(LifeCycle):
             link.receiver.sack_due,
             sender.t3,
             sender.loss_due,
+            sender.tail_due,
             sender.probe_due,
             sender.pace_due,
             self._t2.deadline,

@@ -211,10 +211,10 @@ class Handshake:
         Source: RFC 9260 sections 5.1.3, 5.2.1 and 5.2.2.
         """
         theirs = features_of(init)
-        if not setting_up:
+        if setting_up:
+            ours = (self.find_init(standing.local_tag) if standing is not None else None) or self._inits[0]
+        else:
             ours = self._make_init(self._features)
-        elif standing is None or (ours := self.find_init(standing.local_tag)) is None:
-            ours = self._inits[0]
         # What the peer has not announced it need not know: the answer names it no more than necessary.
         features = features_of(ours) & Features(True, True, theirs.interleaving, theirs.zero_checksum)
         parameters = announce(features)

@@ -522,7 +522,7 @@ class LifeCycle:
             self.stats.drop("unexpected chunk")
             return True
         sender = link.sender
-        if not sender.receive_sack(shutdown.cumulative_tsn, sender.peer_window, (), now):
+        if not sender.receive_sack(shutdown.cumulative_tsn, sender.peer_window, (), (), now):
             self.stats.drop("SACK of what was never sent")
         elif self.state in (ESTABLISHED, SHUTDOWN_PENDING):
             self._set_state(SHUTDOWN_RECEIVED)

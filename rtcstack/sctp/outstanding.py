@@ -67,6 +67,7 @@ class Outstanding:
     newly        bytes acknowledged by the last acknowledge().
     highest      the highest TSN that the peer has said it has.
     reordering   whether a chunk sent once has been acknowledged after a later one: the path reorders.
+    resent       TSNs sent again since the owner last emptied it.
     reports      packets' worth of data beyond a gap that the peer has reported since the gap opened.
     newest       transmission of the newest chunk that acknowledge() has ever found acknowledged; newest_tsn
                  its TSN.
@@ -93,6 +94,7 @@ class Outstanding:
         "records",
         "reordering",
         "reports",
+        "resent",
         "rtt_at",
     )
 
@@ -112,9 +114,9 @@ class Outstanding:
         self.highest = initial_tsn - 1
         self.reordering = False
         self.reports = 0
-        self._gaps: dict[
-            int, int
-        ] = {}  # first TSN -> last TSN of each range that the peer has beyond `acked`
+        self.resent: set[int] = set()
+        # First TSN -> last TSN of each range that the peer has beyond `acked`.
+        self._gaps: dict[int, int] = {}
         self._judged = initial_tsn  # chunks before this one were acknowledged, found lost or sent again
         self._resent: deque[tuple[int, Transmission]] = deque()  # sent again, by time
         self._resend: list[int] = []  # heap of TSNs that are lost
@@ -363,6 +365,7 @@ class Outstanding:
             self.flight += record[SIZE]
         record[COUNT] += 1
         record[SENT] = sent
+        self.resent.add(tsn)
         self._resent.append((tsn, sent))
 
     @property
@@ -374,6 +377,13 @@ class Outstanding:
     def has_lost(self) -> bool:
         """Whether a chunk may wait to be sent again."""
         return bool(self._resend)
+
+    def newest_in_flight(self) -> tuple[int, Record] | None:
+        """Give the chunk in flight with the highest TSN, and its TSN."""
+        for tsn, record in reversed(self.records.items()):
+            if record[STATE] == IN_FLIGHT:
+                return tsn, record
+        return None
 
     def abandon(self, limits: Limits) -> None:
         """Give a message up: its chunks are not sent again, the rest of it is not sent at all.

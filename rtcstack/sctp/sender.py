@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 from rtcstack.sctp.agreement import Agreement
-from rtcstack.sctp.chunks import write_forward_tsn, write_i_forward_tsn
+from rtcstack.sctp.chunks import IMMEDIATE, write_forward_tsn, write_i_forward_tsn
+from rtcstack.sctp.congestion import Transmission
 from rtcstack.sctp.controllers import CONTROLLERS
 from rtcstack.sctp.options import Options
-from rtcstack.sctp.outstanding import CHUNK, LIMITS, SIZE, STREAM, Outstanding
+from rtcstack.sctp.outstanding import CHUNK, LIMITS, SENT, SIZE, STREAM, Outstanding
 from rtcstack.sctp.packet import HEADER_SIZE, checksum_seed, write_header, write_packet
 from rtcstack.sctp.rto import RoundTripTime
 from rtcstack.sctp.send_queue import SendQueue
@@ -20,6 +21,20 @@ __all__ = ["Sender"]
 _DUPLICATE_THRESHOLD = 3
 """Packets reported beyond a gap that make it a loss, while the path has not been seen to reorder (RFC 9260
 section 7.2.4, RFC 8985 section 6.2)."""
+
+_MOST_STEPS = 16
+_STEPS_PERSIST = 16
+"""The time allowed for reordering, in quarters of the least round-trip time, and for how many recoveries it
+stays that large after a spurious retransmission (RFC 8985 section 6.2 step 4)."""
+
+_FAR = 0.01
+"""Seconds of round trip from which on asking for a SACK at once is worth the peer's packet."""
+
+_PEER_SACK_DELAY = 0.2
+"""Seconds for which a peer may delay a SACK (RFC 8985 section 7.2, WCDelAckT)."""
+
+_TIMER_SLACK = 0.002
+"""Seconds that a probe waits beyond two round trips, for timers to be late."""
 
 _SLACK = 1e-6
 """Seconds by which a computed deadline may come out too early in floating point."""
@@ -72,6 +87,8 @@ class Sender:
         """Seconds: T3-rtx, when what is in flight counts as lost."""
         self.loss_due = math.inf
         """Seconds: when a chunk that may only be late becomes lost (the reordering timer of RFC 8985)."""
+        self.tail_due = math.inf
+        """Seconds: when the last packets in flight are probed for (the probe time-out of RFC 8985)."""
         self.probe_due = math.inf
         """Seconds: when the next packet may test a closed window of the peer."""
         self.pace_due = math.inf
@@ -84,6 +101,12 @@ class Sender:
         self._recovering = False
         self._recovery_point = agreement.local_tsn - 1
         self._timeouts = 0
+        self._may_undo = False
+        self._reordering_steps = 1
+        self._steps_end = 0
+        self._tail_probe = False
+        self._tail_tsn = -1
+        self._tail_sent_at = 0.0
         self._probe_backoff = 0
         self._rto_max = options.rto_max
         self._sent_at = -math.inf
@@ -100,19 +123,22 @@ class Sender:
     @property
     def wants_to_send(self) -> bool:
         """Whether take_packets() has something to try; the windows are not looked at."""
-        return self.forward_due or not self.queue.is_empty or self.outstanding.has_lost
+        return self.forward_due or self._tail_probe or not self.queue.is_empty or self.outstanding.has_lost
 
-    @property
-    def deadline(self) -> float:
-        """Seconds: when handle_timeout() is due."""
-        return min(self.t3, self.loss_due, self.probe_due, self.pace_due)
-
-    def receive_sack(self, cumulative: int, window: int, gaps: tuple[int, ...], now: float) -> bool:
+    def receive_sack(
+        self,
+        cumulative: int,
+        window: int,
+        gaps: tuple[int, ...],
+        duplicates: tuple[int, ...],
+        now: float,
+    ) -> bool:
         """Take one SACK, or what a SHUTDOWN says of the cumulative TSN.
 
         cumulative    32-bit TSN.
         window        bytes, a_rwnd.
         gaps          (start0, end0, ...), relative to cumulative.
+        duplicates    32-bit TSNs that have come to the peer again.
         Returns False if it acknowledges what was never sent, or contradicts itself; nothing is changed then.
         Source: RFC 9260 section 6.2.1.
         """
@@ -145,6 +171,10 @@ class Sender:
             self._find_lost(now)
         lost = outstanding.lost
         congestion = self.congestion
+        if duplicates:
+            self._came_twice(duplicates, now)
+        if self._tail_tsn >= 0:
+            self._judge_tail_probe(now, flight_before)
         if self._recovering and outstanding.acked >= self._recovery_point:
             self._recovering = False
             congestion.on_recovered(now)
@@ -162,18 +192,73 @@ class Sender:
                 outstanding.delivered,
                 self._limited,
             )
+            self._arm_tail_probe(now)
         if outstanding.advanced > outstanding.acked:
             self._want_forward(now)
         return True
+
+    def _came_twice(self, duplicates: tuple[int, ...], now: float) -> None:
+        """Learn from what the peer has received twice: if all that was sent again was, nothing had been lost.
+
+        Source: RFC 8985 section 6.2 (the reordering window grows), RFC 9260 section 6.2 (duplicate TSNs).
+        """
+        outstanding = self.outstanding
+        resent = outstanding.resent
+        highest = outstanding.highest
+        for duplicate in duplicates:
+            tsn = highest - ((highest - duplicate) & U32)
+            if tsn not in resent:
+                continue  # the network has copied a packet, or the news is old
+            resent.remove(tsn)
+            self.stats.spurious_retransmissions += 1
+            if tsn == self._tail_tsn:
+                self._tail_tsn = -1
+            elif not resent and self._may_undo:
+                self._may_undo = False
+                self._recovering = False
+                self.stats.undone_recoveries += 1
+                self.congestion.on_spurious(now)
+                self._reordering_steps = min(self._reordering_steps + 1, _MOST_STEPS)
+                self._steps_end = self.stats.recoveries + _STEPS_PERSIST
+
+    def _judge_tail_probe(self, now: float, flight_before: int) -> None:
+        """Slow down if a tail probe has repaired a loss: its TSN is acknowledged and came once only.
+
+        Source: RFC 8985 section 7.4.
+        """
+        if self.outstanding.acked < self._tail_tsn:
+            return
+        self._tail_tsn = -1
+        if not self._recovering and now - self._tail_sent_at >= self.rtt.least:
+            self.congestion.on_loss(now, flight_before, 0)
+            self.congestion.on_recovered(now)
+
+    def _arm_tail_probe(self, now: float) -> None:
+        """Let the last packets be probed for soon: a lost tail is not reported by anything behind it.
+
+        Source: RFC 8985 section 7.2.
+        """
+        flight = self.outstanding.flight
+        srtt = self.rtt.srtt
+        if not flight or not srtt or self._recovering or self._tail_tsn >= 0:
+            self.tail_due = math.inf
+            return
+        # A peer delays the acknowledgement of a single packet, unless we have asked it not to.
+        delay = _PEER_SACK_DELAY if flight <= self.mtu and srtt < _FAR else _TIMER_SLACK
+        due = now + 2 * srtt + delay
+        self.tail_due = due if due < self.t3 else math.inf
 
     def _find_lost(self, now: float) -> None:
         outstanding = self.outstanding
         if outstanding.newest[0] == -math.inf:
             return
         rtt = self.rtt
-        if outstanding.reordering or not (self._recovering or outstanding.reports >= _DUPLICATE_THRESHOLD):
-            tolerance = min(rtt.least / 4, rtt.srtt)
-        else:
+        tolerance = min(rtt.least / 4 * self._reordering_steps, rtt.srtt)
+        if not outstanding.reordering and (
+            self._recovering
+            or outstanding.reports >= _DUPLICATE_THRESHOLD
+            or len(outstanding.records) <= _DUPLICATE_THRESHOLD  # early retransmit, RFC 5827
+        ):
             tolerance = 0.0
         self.loss_due = outstanding.find_lost(now + _SLACK, max(rtt.latest, 0.0), tolerance)
 
@@ -181,11 +266,31 @@ class Sender:
         if not self._recovering:
             self._recovering = True
             self._recovery_point = self.outstanding.next_tsn - 1
+            self._begin_episode()
             self.stats.recoveries += 1
             self.congestion.on_loss(now, flight_before, lost)
 
+    def _begin_episode(self) -> None:
+        """Begin to watch whether what is sent again from now on had been lost at all."""
+        self.outstanding.resent.clear()
+        self._may_undo = True
+        if self.stats.recoveries >= self._steps_end:
+            self._reordering_steps = 1
+
     def _restart_t3(self, now: float) -> None:
-        self.t3 = now + self.rtt.rto if self.outstanding.records else math.inf
+        """Begin T3-rtx anew, as the cumulative TSN has moved.
+
+        Source: RFC 9260 section 6.3.2 R3; RFC 7765: with little in flight the time counts from the sending of
+        the oldest chunk, not from now.
+        """
+        records = self.outstanding.records
+        if not records:
+            self.t3 = math.inf
+            return
+        self.t3 = now + self.rtt.rto
+        if len(records) <= _DUPLICATE_THRESHOLD:
+            sent_at = records[self.outstanding.acked + 1][SENT][0]
+            self.t3 = max(sent_at + self.rtt.rto, now + _TIMER_SLACK)
 
     def _want_forward(self, now: float) -> None:
         """Ask for a FORWARD-TSN: at once for news, once a round trip for what the peer still lacks."""
@@ -205,6 +310,12 @@ class Sender:
             lost, self.outstanding.lost = self.outstanding.lost, 0
             if lost:
                 self._lost(now, flight_before, lost)
+        if now >= self.pace_due:
+            self.pace_due = math.inf
+        if now >= self.tail_due:
+            self.tail_due = math.inf
+            self._tail_probe = self.outstanding.flight > 0
+            self.t3 = now + self.rtt.rto
         if now >= self.t3:
             self._time_out(now)
         if self.outstanding.advanced > self.outstanding.acked:
@@ -222,7 +333,10 @@ class Sender:
             self.congestion.on_timeout(now, flight_before, self._timeouts)
             self._recovering = True
             self._recovery_point = outstanding.next_tsn - 1
-        self.loss_due = math.inf
+            if self._timeouts == 1:
+                self._begin_episode()
+        self.loss_due = self.tail_due = math.inf
+        self._tail_tsn = -1
         if outstanding.advanced > outstanding.acked:
             self.forward_due = True
         self.t3 = now + self.rtt.rto if outstanding.records else math.inf
@@ -319,6 +433,24 @@ class Sender:
         self._credit_at = now
         return self._credit
 
+    def _probe_tail(self, chunks: list[bytes], room: int, sent: Transmission) -> None:
+        """Send the newest chunk in flight once more and ask for its SACK at once.
+
+        Source: RFC 8985 section 7.3.
+        """
+        newest = self.outstanding.newest_in_flight()
+        if newest is None:
+            return
+        tsn, record = newest
+        chunk = record[CHUNK]
+        if len(chunk) > room:
+            return
+        chunks.append(chunk[:1] + bytes((chunk[1] | IMMEDIATE,)) + chunk[2:])
+        self.outstanding.mark_resent(tsn, record, sent)
+        self._tail_tsn = tsn
+        self._tail_sent_at = sent[0]
+        self.stats.retransmitted_chunks += 1
+
     def fill_packets(self, packets: list[bytes], chunks: list[bytes], room: int, now: float) -> None:
         """Build packets of data: what is lost first, by TSN, then new messages, as far as the windows allow.
 
@@ -331,7 +463,7 @@ class Sender:
         """
         outstanding = self.outstanding
         queue = self.queue
-        if queue.is_empty and not outstanding.has_lost:
+        if queue.is_empty and not outstanding.has_lost and not self._tail_probe:
             if chunks:
                 packets.append(write_packet(self.header, chunks, self.seed))
             return
@@ -346,6 +478,14 @@ class Sender:
                 congestion.on_idle(now, now - self._sent_at, self.rtt.rto)
         sent = (now, outstanding.delivered, self._delivered_at, self._first_sent_at, not self._limited)
         cwnd = congestion.cwnd
+        if self._tail_probe:
+            self._tail_probe = False
+            if queue.is_empty or self.peer_window - flight < self.mtu:
+                self._probe_tail(chunks, room, sent)
+                room = full - sum([len(chunk) for chunk in chunks])
+            else:
+                cwnd = max(cwnd, flight + self.mtu)
+            self.stats.tail_probes += 1
         credit = budget = self._pacing_budget(now)
         burst = self.max_burst
         resent = 0
@@ -370,12 +510,15 @@ class Sender:
         records = outstanding.records
         fill = queue.fill
         needed = min(queue.largest_payload, _OPEN_WINDOW)
+        # Ask for a SACK at once where a delayed one would stall us (RFC 7053): in a small window, and for the
+        # single packets of a distant peer. Near by, the SACK can as well wait for company.
+        thin = cwnd if cwnd <= 4 * self.mtu else 2 * self.mtu if self.rtt.srtt >= _FAR else 0
         new = 0
         while burst and budget > 0 and flight < cwnd:
             if self.peer_window - flight < needed and (flight or not self._may_probe(now)):
                 self._limited = False
                 break
-            tsn, size = fill(chunks, room, records, tsn, sent, now, 0)
+            tsn, size = fill(chunks, room, records, tsn, sent, now, IMMEDIATE if flight < thin else 0)
             if queue.given_up:
                 outstanding.next_tsn = tsn
                 outstanding.flight = flight + size
@@ -417,3 +560,4 @@ class Sender:
             stats.data_bytes_sent += new
             if self.t3 == math.inf:
                 self.t3 = now + self.rtt.rto
+            self._arm_tail_probe(now)

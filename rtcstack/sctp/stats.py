@@ -23,6 +23,12 @@ class Stats:
     """Expirations of T3-rtx."""
     recoveries: int = 0
     """Times that a loss, not a time-out, slowed the sender down."""
+    tail_probes: int = 0
+    """Packets sent to find out whether the last ones have arrived (RFC 8985 section 7)."""
+    spurious_retransmissions: int = 0
+    """Chunks sent again that the peer had already."""
+    undone_recoveries: int = 0
+    """Recoveries and time-outs taken back, as nothing had been lost."""
     window_probes: int = 0
     """Packets sent into a window that the peer had closed."""
     abandoned_messages: int = 0
