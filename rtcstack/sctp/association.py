@@ -278,7 +278,7 @@ class Association(LifeCycle):
         header = self._header_in
         seed = self._seed_in
         agreement = link.agreement
-        accept_zero = agreement.accept_zero_checksum
+        accept_zero = self.options.zero_checksum
         interleaving = agreement.features.interleaving
         inbound = agreement.inbound
         data_type, data_size = (I_DATA, 20) if interleaving else (DATA, 16)
