@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ __all__ = [
     "TYPE_PREFERENCE",
     "Candidate",
     "candidate_priority",
+    "is_private",
     "is_usable_local",
     "is_usable_remote",
     "normalize",
@@ -74,12 +76,47 @@ def peer_reflexive_priority(priority: int) -> int:
     return (TYPE_PREFERENCE["prflx"] << 24) + (priority & 0xFFFFFF)
 
 
-def normalize(address: str) -> str | None:
-    """Return an IP address in its canonical form without zone; None for host names and other text."""
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What ICE asks about one IP address."""
+
+    text: str
+    zone: tuple[int, str]
+    is_private: bool
+    is_local: bool
+    is_remote: bool
+
+
+# Set-up asks several times about each of a few addresses, and `ipaddress` is slow.
+@functools.lru_cache(maxsize=1024)
+def _facts(address: str) -> _Facts | None:
     try:
-        return str(ipaddress.ip_address(address.partition("%")[0]))
+        ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return None
+    mapped = ip.version == 6 and ip.ipv4_mapped is not None
+    old = ip.version == 6 and not ip.is_loopback and (ip in _SITE_LOCAL or ip in _IPV4_COMPATIBLE)
+    single = not (ip.is_multicast or ip.is_unspecified or str(ip) == "255.255.255.255")
+    place = "loopback" if ip.is_loopback else "link" if ip.version == 6 and ip.is_link_local else "any"
+    return _Facts(
+        text=str(ip),
+        zone=(ip.version, place),
+        is_private=ip.is_private,
+        is_local=single and not mapped and not old,
+        is_remote=single and not mapped,
+    )
+
+
+def normalize(address: str) -> str | None:
+    """Return an IP address in its canonical form without zone; None for host names and other text."""
+    facts = _facts(address)
+    return facts.text if facts else None
+
+
+def is_private(address: str) -> bool:
+    """Tell whether an address means something inside a network only, as behind a NAT."""
+    facts = _facts(address)
+    return facts is not None and facts.is_private
 
 
 def is_usable_local(address: str) -> bool:
@@ -88,31 +125,21 @@ def is_usable_local(address: str) -> bool:
     Loopback addresses may: whether to open sockets there is up to the caller.
     Source: RFC 8445 section 5.1.1.1.
     """
-    ip = ipaddress.ip_address(address)
-    if ip.is_multicast or ip.is_unspecified:
-        return False
-    return (
-        ip.version == 4
-        or ip.is_loopback
-        or not (ip in _SITE_LOCAL or ip in _IPV4_COMPATIBLE or ip.ipv4_mapped)
-    )
+    facts = _facts(address)
+    return facts is not None and facts.is_local
 
 
 def is_usable_remote(address: str, port: int) -> bool:
     """Tell whether checks may be sent there: one host that can answer, on a real port."""
-    ip = ipaddress.ip_address(address)
-    if ip.is_multicast or ip.is_unspecified or not 0 < port < 65536:
-        return False
-    return not (ip.version == 4 and str(ip) == "255.255.255.255") and not (ip.version == 6 and ip.ipv4_mapped)
+    facts = _facts(address)
+    return facts is not None and facts.is_remote and 0 < port < 65536
 
 
 def reach(address: str) -> tuple[int, str]:
-    """Return the zone of an address: only candidates with the same one are paired.
+    """Return the zone of an IP address: only candidates with the same one are paired.
 
     That is the address family, IPv6 link-local apart (RFC 8445 section 6.1.2.2), and loopback apart: a peer's
     loopback address means our own host unless the peer is on it too, and then ours is a loopback address.
     """
-    ip = ipaddress.ip_address(address)
-    if ip.is_loopback:
-        return ip.version, "loopback"
-    return ip.version, "link" if ip.version == 6 and ip.is_link_local else "any"
+    facts = _facts(address)
+    return facts.zone if facts else (0, "none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import struct
 from collections.abc import Callable, Sequence
@@ -134,6 +135,17 @@ def _unsigned(size: int) -> tuple[Callable[[bytes, bytes], int], Callable[[int, 
     return read, write
 
 
+# A connection names the same few addresses in every message, and `ipaddress` is slow.
+@functools.lru_cache(maxsize=1024)
+def _text(packed: bytes) -> str:
+    return str(ipaddress.ip_address(packed))
+
+
+@functools.lru_cache(maxsize=1024)
+def _packed(text: str) -> bytes:
+    return ipaddress.ip_address(text).packed
+
+
 def _read_address(value: bytes, transaction_id: bytes) -> Address:
     """Read a transport address.
 
@@ -148,14 +160,14 @@ def _read_address(value: bytes, transaction_id: bytes) -> Address:
     family = value[1] if len(value) > 3 else 0
     port = int.from_bytes(value[2:4], "big")
     if family == 1 and len(value) == 8:
-        return str(ipaddress.IPv4Address(value[4:])), port
+        return _text(value[4:]), port
     if family == 2 and len(value) == 20:
-        return str(ipaddress.IPv6Address(value[4:])), port
+        return _text(value[4:]), port
     raise WireError(f"address of family {family} in {len(value)} bytes")
 
 
 def _write_address(value: Address, transaction_id: bytes) -> bytes:
-    packed = ipaddress.ip_address(value[0]).packed
+    packed = _packed(value[0])
     return struct.pack("!BBH", 0, 1 if len(packed) == 4 else 2, value[1]) + packed
 
 
