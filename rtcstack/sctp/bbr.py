@@ -38,8 +38,8 @@ _LOSS_WITH_QUEUE = 0.02
 _LOSS_WITHOUT_QUEUE = 0.2
 """Share of a round's bytes whose loss tells of congestion. Without a queue, loss below a fifth is the path's
 own and says nothing of the rate; a search at 1.25 times the rate of a path without a queue loses a fifth."""
-_LOSS_PACKETS = 6
-"""Packets at least that such a round loses; fewer may be chance."""
+_LOSS_PACKETS = 3
+"""Packets that may be lost by chance: such a round loses more."""
 _BETA = 0.7
 """Share of the flight that is allowed after congestion."""
 _HEADROOM = 0.85
@@ -188,7 +188,7 @@ class Bbr(CongestionControl):
         lost = self._round_lost
         has_queue = self._round_rtt > self.base_rtt + max(self.base_rtt * _QUEUE_SHARE, _QUEUE_LEAST)
         tolerated = _LOSS_WITH_QUEUE if has_queue else _LOSS_WITHOUT_QUEUE
-        is_congested = lost >= _LOSS_PACKETS * self.mtu and lost > (arrived + lost) * tolerated
+        is_congested = lost > _LOSS_PACKETS * self.mtu and lost > (arrived + lost) * tolerated
         if self.phase is Phase.STARTUP:
             if self.bandwidth >= self._full_bandwidth * _GROWTH:
                 self._full_bandwidth = self.bandwidth

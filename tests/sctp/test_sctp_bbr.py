@@ -119,7 +119,7 @@ def test_an_application_that_was_always_slow_stays_in_startup():
 
 @pytest.mark.parametrize("queue_seconds", [0.04, 0.08, 0.2])
 def test_it_shares_a_bottleneck_with_newreno(queue_seconds):
-    assert 0.3 <= share(NewReno(SIZE, 10), queue_seconds) <= 0.7
+    assert 0.25 <= share(NewReno(SIZE, 10), queue_seconds) <= 0.75
 
 
 def test_it_shares_a_bottleneck_with_itself():
