@@ -171,7 +171,7 @@ class LifeCycle:
         chunk_type, flags, length = _chunk_head(packet, HEADER_SIZE)
         end: int = HEADER_SIZE + length
         link = self._link
-        # Announced by an INIT of ours, whichever the peer went by: its INIT ACK may be the first without checksum.
+        # An INIT of ours has announced it: the INIT ACK may be the first packet without a checksum.
         accept_zero = self.options.zero_checksum and chunk_type not in (wire.INIT, wire.COOKIE_ECHO)
         if not is_intact(packet, checksum_seed(packet), accept_zero):
             stats.drop("wrong checksum")
