@@ -89,8 +89,8 @@ class Pair:
         self.offerer, self.answerer = (left, right) if left_offers else (right, left)
         self._wires: list[_Wire] = []
 
-    def connect(self, signaling: Signaling = Signaling.TRICKLE) -> None:
-        """Offer, answer, and wait until both sides are connected and the offerer's channels open."""
+    def call(self, signaling: Signaling = Signaling.TRICKLE) -> None:
+        """Let the offerer offer; what follows is carried while anything is waited for."""
         if not self.offerer.channels:
             # Without a channel there is nothing to negotiate.
             self.offerer.create_channel("first")
@@ -100,6 +100,10 @@ class Pair:
             _Wire(self.right, self.left, signaling),
         ]
         self.offerer.create_offer()
+
+    def connect(self, signaling: Signaling = Signaling.TRICKLE) -> None:
+        """Call, and wait until both sides are connected and the offerer's channels open."""
+        self.call(signaling)
         self.until(
             lambda: (
                 self.left.state == self.right.state == "connected"

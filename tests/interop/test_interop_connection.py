@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from interop_defects import DEFECTS, Defect
 from interop_pair import Pair, Signaling
 
 pytestmark = pytest.mark.interop
@@ -33,7 +34,9 @@ def test_the_end_of_a_call_is_noticed_by_the_other_side(pair: Pair, closed_by: s
     closing.close()
     pair.until(
         lambda: (
-            closing.state == "closed" and staying.state in OVER and ours.state == theirs.state == "closed"
+            closing.state == "closed"
+            and ours.state == theirs.state == "closed"
+            and (staying.state in OVER or Defect.STATE_LAGS_BEHIND in DEFECTS[staying.name])
         ),
         f"{staying.name} notices that {closing.name} has closed",
     )
@@ -42,12 +45,14 @@ def test_the_end_of_a_call_is_noticed_by_the_other_side(pair: Pair, closed_by: s
 def test_audio_and_video_in_an_offer_are_declined_and_the_data_flows(pair_with_media: Pair):
     pair = pair_with_media
     theirs = pair.right.create_channel("data")
-    pair.connect()
-    ours = pair.arrival(pair.left, "data")
-    theirs.send("beside the media")
-    assert pair.received(ours, 1) == ["beside the media"]
+    pair.call()
 
-    assert pair.left.description is not None
-    _, answer = pair.left.description
-    sections = [line.split()[:2] for line in answer.splitlines() if line.startswith("m=")]
-    assert {tuple(section) for section in sections} >= {("m=audio", "0"), ("m=video", "0")}
+    pair.until(lambda: pair.left.description is not None, "the offer is answered")
+    _, answer = pair.left.description or ("", "")
+    ports = dict(line.split()[:2] for line in answer.splitlines() if line.startswith("m="))
+    assert ports == {"m=audio": "0", "m=video": "0", "m=application": "9"}
+
+    if Defect.KNOWS_NO_DECLINED_MEDIA not in DEFECTS[pair.right.name]:
+        ours = pair.arrival(pair.left, "data")
+        theirs.send("beside the media")
+        assert pair.received(ours, 1) == ["beside the media"]
