@@ -313,8 +313,8 @@ class VirtualTransport:
             is_due = session.deadline <= now
             if is_due:
                 session.handle_timeout(now)
-            if not (self._send() or arrived or is_due):
-                return turn > 0
+            if not self._send() and not self.is_ready():
+                return turn > 0 or bool(arrived) or is_due
         raise RuntimeError(
             f"a session on {self._host!r} is still busy after {_MOST_TURNS} rounds at one instant"
         )
