@@ -510,15 +510,17 @@ class Sender:
         records = outstanding.records
         fill = queue.fill
         needed = min(queue.largest_payload, _OPEN_WINDOW)
-        # Ask for a SACK at once where a delayed one would stall us (RFC 7053): in a small window, and for the
-        # single packets of a distant peer. Near by, the SACK can as well wait for company.
-        thin = cwnd if cwnd <= 4 * self.mtu else 2 * self.mtu if self.rtt.srtt >= _FAR else 0
+        # Ask for a SACK at once where a delayed one would stall us (RFC 7053): when the window is full, and
+        # for the single packets of a distant peer. Near by, the SACK can as well wait for company.
+        thin = 2 * self.mtu if self.rtt.srtt >= _FAR else 0
+        last = cwnd - queue.largest_payload
         new = 0
         while burst and budget > 0 and flight < cwnd:
             if self.peer_window - flight < needed and (flight or not self._may_probe(now)):
                 self._limited = False
                 break
-            tsn, size = fill(chunks, room, records, tsn, sent, now, IMMEDIATE if flight < thin else 0)
+            immediate = IMMEDIATE if flight < thin or flight >= last else 0
+            tsn, size = fill(chunks, room, records, tsn, sent, now, immediate)
             if queue.given_up:
                 outstanding.next_tsn = tsn
                 outstanding.flight = flight + size
@@ -558,6 +560,7 @@ class Sender:
             stats = self.stats
             stats.data_chunks_sent += tsn - first
             stats.data_bytes_sent += new
-            if self.t3 == math.inf:
+            # Section 7.2.4 rule 4: it begins anew when the first outstanding chunk is sent again.
+            if self.t3 == math.inf or (resent and records[outstanding.acked + 1][SENT] is sent):
                 self.t3 = now + self.rtt.rto
             self._arm_tail_probe(now)
