@@ -346,7 +346,6 @@ def has_checksum(packet: bytes) -> bool:
     return packet[8:12] != bytes(4) and is_intact(packet, checksum_seed(packet), False)
 
 
-@pytest.mark.xfail(strict=True, reason="an INIT ACK with checksum 0 is dropped")
 def test_set_up_with_zero_checksum_on_both_sides():
     """RFC 9653 §5.2: INIT and COOKIE ECHO always bear a CRC-32C; later packets need none."""
     a, z = ladder(parameters=ZERO, zero_checksum=True)
