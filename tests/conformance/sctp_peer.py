@@ -58,6 +58,7 @@ RFC: Final[dict[str, Any]] = {
     "congestion_control": "newreno",
     "interleaving": False,
     "zero_checksum": False,
+    **({"path_mtu_limit": 0} if "path_mtu_limit" in Options.__dataclass_fields__ else {}),
 }
 """Options of A: the values that RFC 9260 section 16 recommends, no extension that a test does not ask
 for, and no HEARTBEAT that would disturb the ladder."""
