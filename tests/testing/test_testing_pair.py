@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rtcstack import DataChannel, PeerConnection
-from rtcstack.testing import BurstLoss, Pair, Received
+from rtcstack import DataChannel, PeerConnection, poll
+from rtcstack.testing import BurstLoss, Pair, Received, VirtualNetwork
 
 CONNECTED = PeerConnection.STATE_CONNECTED
 
@@ -147,3 +147,24 @@ def test_a_bad_minute():
     assert [message.data for message in channel.right_received] == sent
     assert pair.left_to_right.stats.dropped_blackout > 0
     assert channel.left.get_ready_state() is DataChannel.STATE_OPEN
+
+
+def test_a_program_that_polls_with_a_timeout_lives_in_virtual_time_unchanged():
+    network = VirtualNetwork(delay=0.05)
+    peers = [PeerConnection(network=network.host(name)) for name in ("left", "right")]
+    channels = [peer.create_data_channel("chat", {"negotiated": True, "id": 1}) for peer in peers]
+    for peer, other in (peers, reversed(peers)):
+        peer.session_description_created.connect(peer.set_local_description)
+        peer.session_description_created.connect(other.set_remote_description)
+        peer.ice_candidate_created.connect(other.add_ice_candidate)
+    peers[0].create_offer()
+    while any(channel.get_ready_state() is not channel.STATE_OPEN for channel in channels):
+        poll(peers, 1.0)
+    opened = network.now
+    assert 0.2 <= opened <= 1.0
+    channels[0].put_packet("hello")
+    while not channels[1].get_available_packet_count():
+        poll(peers, 1.0)
+    assert network.now == pytest.approx(opened + 0.05)
+    poll(peers, 0.02)  # the SACK is delayed, and nothing else happens
+    assert network.now == pytest.approx(opened + 0.07)
