@@ -43,6 +43,9 @@ _OPEN = ChannelState.OPEN
 _PPID_TEXT = datachannel.PPID_STRING
 _PPID_BINARY = datachannel.PPID_BINARY
 
+_DEFAULT_PRIORITY = 256
+"""Weight of a channel that was announced with priority 0, as libdatachannel announces all."""
+
 _WINDOW_STEP = 1 << 18
 """Bytes that the application has taken before a driver need step for them alone."""
 
@@ -623,7 +626,7 @@ class PeerSession:
         association, stream_id = self._association, channel.id
         if association is not None and stream_id is not None:
             if channel.config.priority:  # 0, as aiortc and libdatachannel announce it, asks for nothing
-                association.set_priority(stream_id, channel.config.priority)
+                association.set_priority(stream_id, channel.config.priority or _DEFAULT_PRIORITY)
             if channel.low_threshold:
                 association.set_buffered_amount_low_threshold(stream_id, channel.low_threshold)
 
