@@ -139,16 +139,30 @@ class Checklist:
             pending = pending or pair.state is not _FAILED
         return None, pending
 
-    def conclude(self) -> list[Pair]:
-        """Remove all pairs that have not succeeded, and empty the queue (RFC 8445 section 8.1.2).
+    def conclude(self, nominated: Pair) -> list[Pair]:
+        """Give up every pair that has not succeeded and is no better than the nominated one.
 
-        Returns the pairs removed, whose checks are to be cancelled.
+        Returns the pairs given up, whose checks are to be cancelled.
         """
-        removed = [pair for pair in self._pairs if pair.state is not _SUCCEEDED]
-        for pair in removed:
-            self.remove(pair)
-        self.triggered.clear()
-        return removed
+        # DEVIATION RFC 8445 §8.1.2: the checks of better pairs go on, and the others stay in the list as
+        # Failed ones, to be tried again if the nominated pair goes silent.
+        given_up = [
+            pair
+            for pair in self._pairs
+            if pair.state not in (_SUCCEEDED, _FAILED) and pair.priority <= nominated.priority
+        ]
+        for pair in given_up:
+            pair.fail("not needed: a better pair was nominated")
+        self.triggered = deque(pair for pair in self.triggered if pair.state is _WAITING)
+        return given_up
+
+    def revive(self, selected: Pair | None) -> None:
+        """Let all pairs but the selected one be checked again, those that once worked first."""
+        for pair in self._pairs:
+            if pair is not selected and pair.state in (_SUCCEEDED, _FAILED):
+                if pair.state is _SUCCEEDED and pair not in self.triggered:
+                    self.triggered.append(pair)
+                pair.state = _WAITING
 
 
 def _order(pair: Pair) -> int:

@@ -62,6 +62,12 @@ class Checks(dict[bytes, Check]):
             if not check.is_consent:
                 check.cancel()
 
+    def keep_consent_requests(self) -> None:
+        """Take no more answers to connectivity checks."""
+        for check in list(self.values()):
+            if not check.is_consent:
+                del self[check.id]
+
     def due(self, now: float) -> list[Check]:
         """Return the checks whose deadline has passed."""
         return [check for check in self.values() if check.deadline <= now]

@@ -16,7 +16,9 @@ class Consent:
     answered        when the peer last answered a check on this pair.
     next_check      when the next consent request is due.
     expires         when sending must stop, unless an answer comes before.
+    has_searched    whether other paths have been checked since the last answer on this one.
 
+    A lite agent asks nothing: there the peer's own requests take the place of answers.
     Source: RFC 7675 section 5.1.
     """
 
@@ -26,6 +28,7 @@ class Consent:
         "_random_bytes",
         "_unanswered",
         "expires",
+        "has_searched",
         "next_check",
     )
 
@@ -41,7 +44,10 @@ class Consent:
         self._unanswered = math.inf
         self._heard = now
         self.expires = answered + options.consent_expiry
-        self._schedule(now)
+        self.has_searched = False
+        self.next_check = math.inf
+        if not options.lite:
+            self._schedule(now)
 
     def _schedule(self, now: float) -> None:
         # 0.8 to 1.2 times the interval, so that many connections do not check in step.
@@ -56,6 +62,7 @@ class Consent:
     def refresh(self, now: float) -> None:
         """Note a valid answer: consent lasts for another 30 s."""
         self.expires = now + self._options.consent_expiry
+        self.has_searched = False
         self.heard(now)
 
     def heard(self, now: float) -> None:
@@ -68,8 +75,13 @@ class Consent:
         """When the peer counts as silent; inf while no consent request is unanswered.
 
         Both ends may have nothing to say for 6 s, so silence alone proves nothing: our question must have
-        stayed unanswered too.
+        stayed unanswered too. A lite agent has no question, so it waits for the peer's next one.
         """
-        return max(
-            self._heard + self._options.disconnected_after, self._unanswered + self._options.answer_timeout
-        )
+        options = self._options
+        asked = self._heard + 1.2 * options.consent_interval if options.lite else self._unanswered
+        return max(self._heard + options.disconnected_after, asked + options.answer_timeout)
+
+    @property
+    def doubtful_at(self) -> float:
+        """When to look for another path: the peer is silent, or half of the consent has passed."""
+        return min(self.silent_at, self.expires - self._options.consent_expiry / 2)

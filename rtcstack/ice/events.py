@@ -99,10 +99,14 @@ class Drops:
     """Remote candidates of another transport than UDP."""
     remote_unusable: int = 0
     """Remote candidates with an address or port that cannot be a peer's, or of another component."""
+    remote_filtered: int = 0
+    """Remote candidates, and checks from addresses, that the remote_candidate_filter refuses."""
     remote_duplicate: int = 0
     """Remote candidates known already."""
     remote_late: int = 0
     """Remote candidates after the end of candidates (RFC 8838 section 14)."""
+    remote_other_generation: int = 0
+    """Remote candidates with another ufrag than the peer's present one."""
     remote_overflow: int = 0
     """Remote candidates beyond max_remote_candidates, and peer-reflexive ones that had to make room."""
     pairs_discarded: int = 0

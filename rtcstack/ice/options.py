@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rtcstack.errors import InvalidParameter
@@ -12,6 +13,21 @@ __all__ = ["Options"]
 @dataclass(frozen=True, slots=True)
 class Options:
     """What an Agent may be told; the defaults are the RFCs'."""
+
+    lite: bool = False
+    """Be an ICE-lite agent: host candidates only, no checks of our own, controlled; for servers whose address
+    everybody can reach (RFC 8445 section 2.5)."""
+
+    relay_only: bool = False
+    """Offer and use relayed candidates only, so that the peer learns no address of ours (RFC 8828 mode 4)."""
+
+    hide_related: bool = False
+    """Write 0.0.0.0 or ::, port 9, where a candidate would show the address behind it (RFC 8839 section 5.1);
+    relay_only does the same."""
+
+    remote_candidate_filter: Callable[[str, int], bool] | None = None
+    """Address and port of the peer -> whether anything may be sent there; it must not raise. Multicast,
+    broadcast and unspecified addresses are refused anyway."""
 
     ta: float = 0.050
     """Seconds between two new checks, at least 0.005 (RFC 8445 section 14.2). Another value than 50 ms is to
@@ -37,6 +53,10 @@ class Options:
     """Seconds that the controlling agent waits after the first valid pair for a better one to become valid
     before it nominates, or two round trips if that is more: long enough for checks already on their way.
     Data flows on the first valid pair meanwhile."""
+
+    renomination_interval: float = 5.0
+    """Seconds from one nomination to the next at least, when a better pair becomes valid later; math.inf
+    nominates once only."""
 
     consent_interval: float = 5.0
     """Mean seconds between consent requests, at least 5: each interval is 0.8 to 1.2 of it, and RFC 7675
@@ -71,6 +91,7 @@ class Options:
         for name, least in (
             ("ta", 0.005),
             ("rto", 0.5),
+            ("renomination_interval", 0.0),
             ("consent_interval", 5.0),
             ("rc", 1),
             ("triggered_burst", 0),

@@ -31,7 +31,9 @@ class Pair:
     priority            larger is preferred, see update_priority().
     state               PairState.
     nominated           whether both agents agreed on this pair.
+    reason              why it failed, in words; "" otherwise.
     use_candidate       controlled agent: the peer nominated the pair before our own check succeeded.
+    checked_plainly     controlled agent: the peer has checked the pair without nominating it.
     rtt                 seconds, latest round trip measured; 0.0 before the first.
     answered            when the latest authenticated answer came; -inf before the first.
     requests_sent, responses_received, requests_received    authenticated STUN messages.
@@ -39,11 +41,13 @@ class Pair:
 
     __slots__ = (
         "answered",
+        "checked_plainly",
         "foundation",
         "local",
         "local_address",
         "nominated",
         "priority",
+        "reason",
         "remote",
         "remote_address",
         "requests_received",
@@ -62,7 +66,9 @@ class Pair:
         self.foundation = (local.foundation, remote.foundation)
         self.state = PairState.FROZEN
         self.nominated = False
+        self.reason = ""
         self.use_candidate = False
+        self.checked_plainly = False
         self.rtt = 0.0
         self.answered = -math.inf
         self.requests_sent = 0
@@ -81,6 +87,11 @@ class Pair:
         if not controlling:
             g, d = d, g
         self.priority = (min(g, d) << 32) + 2 * max(g, d) + (g > d)
+
+    def fail(self, reason: str) -> None:
+        """Enter the Failed state."""
+        self.state = PairState.FAILED
+        self.reason = reason
 
     def __repr__(self) -> str:
         flag = " nominated" if self.nominated else ""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from rtcstack.ice.candidate import Candidate, is_usable_remote, normalize
 from rtcstack.ice.events import Drops
+from rtcstack.ice.options import Options
 from rtcstack.stun import Address
 
 __all__ = ["RemoteCandidates"]
@@ -30,7 +31,7 @@ class RemoteCandidates(dict[Address, Candidate]):
         """Whether one has to go before another may come."""
         return len(self) >= self._limit
 
-    def screen(self, candidate: Candidate, drops: Drops) -> Candidate | None:
+    def screen(self, candidate: Candidate, drops: Drops, options: Options) -> Candidate | None:
         """Check a signalled candidate; None, and a counter, if it cannot be used or says nothing new.
 
         One that was peer-reflexive until now is new: the peer's check was faster than its signalling.
@@ -45,6 +46,8 @@ class RemoteCandidates(dict[Address, Candidate]):
             drops.remote_host_name += 1
         elif candidate.component != 1 or not is_usable_remote(ip, candidate.port):
             drops.remote_unusable += 1
+        elif options.remote_candidate_filter and not options.remote_candidate_filter(ip, candidate.port):
+            drops.remote_filtered += 1
         elif (known := self.get((ip, candidate.port))) is not None and known.type != "prflx":
             drops.remote_duplicate += 1
         else:

@@ -207,7 +207,7 @@ def test_a_full_checklist_discards_failed_pairs_then_the_worst() -> None:
 
 actions = st.lists(
     st.tuples(
-        st.sampled_from(["add", "remove", "trigger", "state", "thaw", "next", "conclude", "role"]),
+        st.sampled_from(["add", "remove", "trigger", "state", "thaw", "next", "conclude", "role", "revive"]),
         st.integers(0, 7),
         st.integers(1, 20),
         st.sampled_from(PairState),
@@ -235,8 +235,16 @@ def test_the_checklist_stays_sorted_bounded_and_consistent(actions: list) -> Non
             waiting = [each for each in checklist if each.state is PairState.WAITING]
             assert chosen is (waiting[0] if waiting else None)
         elif action == "conclude":
-            checklist.conclude()
-            assert not checklist.triggered
+            nominated = pair(9, 9, priority)
+            for each in checklist.conclude(nominated):
+                assert each.priority <= nominated.priority
+                assert each.state is PairState.FAILED
+        elif action == "revive":
+            checklist.revive(some)
+            assert all(
+                each is some or each.state not in (PairState.FAILED, PairState.SUCCEEDED)
+                for each in checklist
+            )
         elif some is not None and action == "remove":
             checklist.remove(some)
         elif some is not None and action == "trigger":
