@@ -115,6 +115,28 @@ class Association(LifeCycle):
             self._begin_handshake(now)
             self._rearm()
 
+    def local_init(self) -> bytes:
+        """Give our INIT chunk, to be carried to the peer beside the SDP (`a=sctp-init`).
+
+        Then: connect_with() if the peer gives one too, else connect().
+        Source: draft-hancke-tsvwg-snap.
+        """
+        return self._handshake.local_init()
+
+    def connect_with(self, peer_init: bytes, now: float) -> None:
+        """Establish the association at once, from both sides' INIT chunks, without a handshake.
+
+        peer_init    the chunk that the peer's local_init() gave.
+        Raises InvalidState unless local_init() was called and nothing has begun; InvalidParameter if the
+               chunk is not an INIT that could be accepted.
+        Source: draft-hancke-tsvwg-snap.
+        """
+        if self._over or self.state is not CLOSED:
+            raise InvalidState("the association has begun already")
+        self._begin(self._handshake.agree(peer_init))
+        self._establish(now)
+        self._rearm()
+
     def send(
         self,
         stream_id: int,
@@ -208,13 +230,11 @@ class Association(LifeCycle):
     def release(self, size: int) -> None:
         """Say that the application has taken so many bytes of messages: the receive window opens again.
 
-        Raises InvalidParameter if that is more than what was delivered.
+        What was delivered before a restart of the peer, or by an association that is over, no longer counts.
         """
         link = self._link
-        if size > (link.receiver.delivered if link is not None else 0):
-            raise InvalidParameter(f"{size} bytes released, which is more than what was delivered")
         if link is not None:
-            link.receiver.release(size)
+            link.receiver.release(min(size, link.receiver.delivered))
 
     def take_messages(self) -> list[Message]:
         """Hand over the messages that are complete, in order of delivery: (stream_id, ppid, payload)."""
@@ -411,6 +431,7 @@ class Association(LifeCycle):
             sender.pace_due,
             self._t2.deadline,
             self._heartbeat_due,
+            self._path_mtu.due,
             link.reset.due,
         )
 
@@ -434,6 +455,12 @@ class Association(LifeCycle):
                 self._beat(now)
             link.reset.handle_timeout(now)
             link.sender.handle_timeout(now)
+            if link.sender.black_hole:
+                link.sender.black_hole = False
+                if self._path_mtu.fall_back(now):
+                    link.sender.mtu = self._path_mtu.mtu
+            if now >= self._path_mtu.due:
+                self._probe_path(link, now)
             self._go_on_shutting_down(now)
         self._rearm()
 

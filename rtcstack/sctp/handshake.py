@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from rtcstack.errors import WireError
+from rtcstack.errors import InvalidParameter, InvalidState, WireError
 from rtcstack.sctp.agreement import Agreement, Features, announce, features_of, unknown_parameters
 from rtcstack.sctp.chunks import CookieEcho, Init, InitAck
 from rtcstack.sctp.options import Options
@@ -186,6 +186,29 @@ class Handshake:
         self._sent = 0
         return self._inits[0].initiate_tag
 
+    def local_init(self) -> bytes:
+        """Make our INIT, if that was not done, and give its chunk without padding."""
+        if not self._inits:
+            self.begin()
+        written = self._inits[0].write()
+        return written[: int.from_bytes(written[2:4])]
+
+    def agree(self, peer_init: bytes) -> Agreement:
+        """Give what follows from our INIT and one that came beside the SDP.
+
+        Raises InvalidState without a local_init() before, InvalidParameter if the peer's cannot be accepted.
+        Source: draft-hancke-tsvwg-snap.
+        """
+        if not self._inits:
+            raise InvalidState("connect_with() needs the INIT that local_init() gives the peer")
+        try:
+            init = Init.parse(peer_init)
+        except WireError as error:
+            raise InvalidParameter(f"the peer's sctp-init is not an INIT chunk: {error}") from error
+        if not init.initiate_tag or not is_acceptable(init):
+            raise InvalidParameter("the peer's sctp-init has forbidden values")
+        return Agreement.between(self._inits[0], init)
+
     def next_init(self) -> bytes:
         """Write the INIT to send now: with all features and, as that may stay unanswered, without, in turn.
 
@@ -268,7 +291,7 @@ class Handshake:
             return Action.STALE, cookie, too_old
         if standing is None:
             # While our INIT waits, a cookie made before it is not the one that goes with it.
-            action = Action.BEGIN if local_matches or not self._inits else Action.LATE
+            action = Action.BEGIN if local_matches or not setting_up else Action.LATE
         elif local_matches:
             action = Action.DUPLICATE if peer_matches else Action.COLLISION
         elif (cookie.local_tie_tag, cookie.peer_tie_tag) == (standing.local_tag, standing.peer_tag):

@@ -39,6 +39,7 @@ from rtcstack.sctp.packet import (
     write_packet,
 )
 from rtcstack.sctp.parameters import STATE_COOKIE, find_parameter, write_parameter
+from rtcstack.sctp.path_mtu import PathMtu
 from rtcstack.sctp.receiver import Receiver
 from rtcstack.sctp.rto import RoundTripTime
 from rtcstack.sctp.send_queue import SendQueue
@@ -63,6 +64,10 @@ _MOST_CONTROL = 64
 """Answers that wait for one take_packets(); a peer that asks for more gets no more."""
 _LARGEST_ECHO = 1024
 """Bytes of a peer's chunk or HEARTBEAT that we give back to it."""
+_PROBE_DELAY = 0.5
+"""Seconds after the handshake before larger packets are tried: the first data has the path to itself."""
+_LEAST_PROBE_TIME = 1.0
+"""Seconds that a probe for the path MTU may take at least: nothing waits for it."""
 
 _chunk_head = struct.Struct("!BBH").unpack_from
 
@@ -113,6 +118,7 @@ class LifeCycle:
         self._replies: list[bytes] = []  # whole packets that do not belong to the association
         self._control: list[bytes] = []  # chunks for the next packet, in front of SACK and DATA
         self._first_chunk = b""  # COOKIE ECHO or COOKIE ACK: first in its packet
+        self._path_mtu = PathMtu(options.mtu, options.path_mtu_limit, random_bytes)
         self._heartbeat_due = math.inf
         self._heartbeat = (b"", 0.0)  # nonce and time of the HEARTBEAT under way
         self._heard_at = 0.0
@@ -374,6 +380,7 @@ class LifeCycle:
     def _establish(self, now: float) -> None:
         self._handshake.timer.stop()
         self._heartbeat_due = now + self.options.heartbeat_interval
+        self._path_mtu.start(now + _PROBE_DELAY)
         self._set_state(ESTABLISHED)
         self._events.append(Established())
         if self._shutting_down:
@@ -456,7 +463,9 @@ class LifeCycle:
     def _on_heartbeat_ack(self, link: Link, chunk: bytes, now: float) -> bool:
         info = HeartbeatAck.parse(chunk).info
         nonce, sent_at = self._heartbeat
-        if not nonce or info != nonce:
+        if info is not None and self._path_mtu.acknowledged(info, now):
+            link.sender.mtu = self._path_mtu.mtu
+        elif not nonce or info != nonce:
             self.stats.drop("HEARTBEAT ACK that was not asked for")
         else:
             self._rtt.measured(now - sent_at, now)
@@ -469,14 +478,22 @@ class LifeCycle:
         Source: RFC 9260 section 8.3.
         """
         interval = self.options.heartbeat_interval
-        if now - self._heard_at < interval:
-            self._heartbeat_due = self._heard_at + interval
+        quiet_at = self._heard_at + interval
+        if now < quiet_at:  # compared as it is scheduled: a sum and a difference round differently
+            self._heartbeat_due = quiet_at
             return
         self._heartbeat_due = now + interval
         nonce = self._random_bytes(16)
         self._heartbeat = (nonce, now)
         self._control.append(Heartbeat.with_info(nonce).write())
         self.stats.heartbeats_sent += 1
+
+    def _probe_path(self, link: Link, now: float) -> None:
+        """Try a larger packet."""
+        sender = link.sender
+        if chunks := self._path_mtu.probe(now, max(self._rtt.rto, _LEAST_PROBE_TIME)):
+            self._replies.append(write_packet(sender.header, chunks, sender.seed))
+            self.stats.mtu_probes += 1
 
     # -- chunks about data ----------------------------------------------------------------------------------
 
@@ -599,7 +616,7 @@ class LifeCycle:
         self._t2.stop()
         self._control.clear()
         self._first_chunk = b""
-        self._heartbeat_due = math.inf
+        self._heartbeat_due = self._path_mtu.due = math.inf
         self._events.append(Closed(reason, graceful))
 
     _HANDLERS: ClassVar[dict[int, Callable[[LifeCycle, Link, bytes, float], bool]]] = {

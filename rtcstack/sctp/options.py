@@ -22,6 +22,11 @@ class Options:
     """Largest SCTP packet, bytes. 1200-byte datagrams (RFC 8831 section 5) - 37 of a DTLS record, rounded
     down to 4."""
 
+    path_mtu_limit: int = 1412
+    """Largest SCTP packet that path-MTU discovery tries, bytes; `mtu` or less = no discovery. 1500 of
+    Ethernet - 48 of IPv6 and UDP - 37 of a DTLS record. Larger ones pay on a loopback or a jumbo-frame
+    path."""
+
     outbound_streams: int = 65535
     """Streams we ask for. RFC 8831 section 6.2: as many as there are, so that none has to be added later."""
 

@@ -153,7 +153,10 @@ class SendQueue:
         return self._current is None and not self._ready
 
     def set_mtu(self, mtu: int, interleaving: bool | None = None) -> None:
-        """Cut what follows for packets of this many bytes, as DATA or (interleaving) as I-DATA chunks."""
+        """Cut what follows into chunks for packets of this many bytes, as DATA or (interleaving) as I-DATA.
+
+        Larger packets take several chunks: so that each still fits when the path becomes narrower.
+        """
         if interleaving is not None:
             self.interleaving = interleaving
         self.header_size = I_DATA_SIZE if self.interleaving else DATA_SIZE
@@ -233,6 +236,7 @@ class SendQueue:
         """
         size = 0
         header_size = self.header_size
+        largest = self.largest_payload
         stream = self._current
         if stream is not None and self._ready and (self.interleaving or not stream.offset):
             finish, _, other = self._ready[0]
@@ -257,16 +261,18 @@ class SendQueue:
                 stream = self._current or self._next()
                 continue
             length = len(payload)
-            if not offset and length + header_size <= room:
+            if not offset and length <= largest and length + header_size <= room:
                 part = payload
                 flags = WHOLE | unordered
             else:
                 space = (room - header_size) & ~3
+                if space > largest:
+                    space = largest
                 if length - offset <= space:
                     part = payload[offset:]
                     length -= offset
                     flags = END | unordered
-                elif space < _SMALLEST_FRAGMENT or (not offset and length <= self.largest_payload):
+                elif space < _SMALLEST_FRAGMENT or (not offset and length <= largest):
                     break
                 else:
                     part = payload[offset : offset + space]

@@ -75,13 +75,17 @@ class Sender:
         self.rtt = rtt
         self.stats = stats
         self.outstanding = Outstanding(agreement.local_tsn, queue)
-        self.congestion = CONTROLLERS[options.congestion_control](options.mtu, options.initial_window)
+        # Windows count user data, so their unit is the most of it that a packet holds.
+        self.congestion = CONTROLLERS[options.congestion_control](
+            queue.largest_payload, options.initial_window
+        )
         self.peer_window = agreement.peer_window
         self.seed: int | None = None
         self._ports = options.local_port, options.remote_port
         self._zero_checksum = agreement.features.zero_checksum
         self.set_peer_tag(agreement.peer_tag)
         self.mtu = options.mtu
+        self._base_mtu = options.mtu
         self.max_burst = options.max_burst
         self.t3 = math.inf
         """Seconds: T3-rtx, when what is in flight counts as lost."""
@@ -93,6 +97,8 @@ class Sender:
         """Seconds: when the next packet may test a closed window of the peer."""
         self.pace_due = math.inf
         """Seconds: when the controller's rate lets the next packets leave."""
+        self.black_hole = False
+        """Whether two time-outs in a row say that large packets may not arrive; the owner resets it."""
         self.forward_due = False
         """Whether a FORWARD-TSN is to be sent with the next packet."""
         self._forwarded = self.outstanding.advanced
@@ -245,8 +251,8 @@ class Sender:
             return
         # A peer delays the acknowledgement of a single packet, unless we have asked it not to.
         delay = _PEER_SACK_DELAY if flight <= self.mtu and srtt < _FAR else _TIMER_SLACK
-        due = now + 2 * srtt + delay
-        self.tail_due = due if due < self.t3 else math.inf
+        # Never later than T3-rtx, which the probe puts off: a probe costs less than a time-out.
+        self.tail_due = min(now + 2 * srtt + delay, self.t3)
 
     def _find_lost(self, now: float) -> None:
         outstanding = self.outstanding
@@ -335,6 +341,8 @@ class Sender:
             self._recovery_point = outstanding.next_tsn - 1
             if self._timeouts == 1:
                 self._begin_episode()
+            else:
+                self.black_hole = True
         self.loss_due = self.tail_due = math.inf
         self._tail_tsn = -1
         if outstanding.advanced > outstanding.acked:
@@ -471,6 +479,7 @@ class Sender:
         header = self.header
         seed = self.seed
         full = self.mtu - HEADER_SIZE
+        base = self._base_mtu - HEADER_SIZE
         flight = outstanding.flight
         if not flight:
             self._delivered_at = self._first_sent_at = now
@@ -516,6 +525,8 @@ class Sender:
         last = cwnd - queue.largest_payload
         new = 0
         while burst and budget > 0 and flight < cwnd:
+            if full > base and room > base > cwnd - flight:
+                room = base  # a large packet must not overfill a small window
             if self.peer_window - flight < needed and (flight or not self._may_probe(now)):
                 self._limited = False
                 break

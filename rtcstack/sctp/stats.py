@@ -47,6 +47,8 @@ class Stats:
     control_retransmissions: int = 0
     """INIT, COOKIE ECHO, SHUTDOWN, SHUTDOWN ACK and RE-CONFIG sent again."""
     heartbeats_sent: int = 0
+    mtu_probes: int = 0
+    """Packets sent to find out whether larger ones arrive."""
     restarts: int = 0
     drops: dict[str, int] = field(default_factory=dict)
     """Reason -> how many packets or chunks were not used for it."""

@@ -147,8 +147,6 @@ def test_misuse_raises():
     with pytest.raises(InvalidParameter):
         s.a.send(-1, 51, b"x", now=s.now)
     with pytest.raises(InvalidParameter):
-        s.a.release(1)
-    with pytest.raises(InvalidParameter):
         s.a.set_priority(1, 0)
     with pytest.raises(InvalidState):
         association().reset_streams([1])

@@ -1,0 +1,126 @@
+"""Finding out how large packets may be: path-MTU discovery by probes (RFC 8899)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from rtcstack.sctp.chunks import Heartbeat, Pad
+from rtcstack.sctp.packet import HEADER_SIZE
+
+__all__ = ["PathMtu"]
+
+_MOST_PROBES = 3
+"""Probes of one size that may be lost before it counts as too large (RFC 8899 section 5.1.2, MAX_PROBES)."""
+
+_RAISE_AFTER = 600.0
+"""Seconds until larger packets are tried again (RFC 8899 section 5.1.1, PMTU_RAISE_TIMER)."""
+
+_PRECISION = 32
+"""Bytes at which the search is close enough: another probe would cost more than it gains."""
+
+_NONCE_SIZE = 16
+_HEARTBEAT_SIZE = 8 + _NONCE_SIZE
+
+
+class PathMtu:
+    """Searches the largest packet that arrives, between a size that is known to and a limit.
+
+    The limit is tried first, as most paths carry what their first link does; then the middle of what is left.
+    A probe is a HEARTBEAT filled up with PAD, so its loss costs nobody anything and says nothing about
+    congestion.
+
+    base            bytes of a packet that every path carries.
+    limit           bytes beyond which there is no need to search; base or less = do not search.
+    random_bytes    n -> n unpredictable bytes, for nonces.
+
+    Source: RFC 8899 sections 5 and 6.2; RFC 4820.
+    """
+
+    __slots__ = (
+        "_base",
+        "_limit",
+        "_losses",
+        "_nonce",
+        "_probed",
+        "_random_bytes",
+        "_too_large",
+        "due",
+        "mtu",
+    )
+
+    def __init__(self, base: int, limit: int, random_bytes: Callable[[int], bytes]) -> None:
+        self.mtu = base
+        """Bytes of the largest packet that may be sent."""
+        self.due = math.inf
+        """Seconds: when probe() is to be asked."""
+        self._base = base
+        self._limit = limit & ~3
+        self._random_bytes = random_bytes
+        self._too_large = self._limit + 4  # the smallest size that is known, or taken, not to arrive
+        self._probed = 0  # the size that is being tried
+        self._losses = 0
+        self._nonce = b""
+
+    def start(self, now: float) -> None:
+        """Begin to search."""
+        if self._limit > self._base:
+            self.due = now
+            self._too_large = self._limit + 4
+            self._probed = 0
+            self._losses = 0
+
+    def probe(self, now: float, timeout: float) -> list[bytes]:
+        """Build the chunks of the probe that is due; none if the search is over.
+
+        timeout    seconds after which the probe counts as lost.
+        Then: they go alone in a packet.
+        """
+        if self._probed:
+            self._losses += 1
+            if self._losses >= _MOST_PROBES:
+                self._too_large = self._probed
+                self._probed = self._losses = 0
+        if not self._probed:
+            self._probed = self._next_size()
+            if not self._probed:
+                self.due = now + _RAISE_AFTER
+                self._too_large = self._limit + 4
+                return []
+        self.due = now + timeout
+        self._nonce = self._random_bytes(_NONCE_SIZE)
+        return [
+            Heartbeat.with_info(self._nonce).write(),
+            Pad(self._probed - HEADER_SIZE - _HEARTBEAT_SIZE).write(),
+        ]
+
+    def _next_size(self) -> int:
+        """Give the size to try next; 0 if what is known is close enough."""
+        if self._too_large > self._limit:
+            return self._limit if self._limit > self.mtu else 0
+        if self._too_large - self.mtu <= _PRECISION:
+            return 0
+        return (self.mtu + self._too_large) // 2 & ~3
+
+    def acknowledged(self, info: bytes, now: float) -> bool:
+        """Take the information of a HEARTBEAT ACK; tell whether it was that of the probe."""
+        if not self._nonce or info != self._nonce:
+            return False
+        self._nonce = b""
+        self.mtu = self._probed
+        self._probed = self._losses = 0
+        self.due = now
+        return True
+
+    def fall_back(self, now: float) -> bool:
+        """Go back to the base, as nothing arrives any more; tell whether that makes a difference.
+
+        Source: RFC 8899 section 4.3, black-hole detection.
+        """
+        if self.mtu == self._base:
+            return False
+        self.mtu = self._base
+        self._probed = self._losses = 0
+        self._nonce = b""
+        self.due = now + _RAISE_AFTER
+        return True

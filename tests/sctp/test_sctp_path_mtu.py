@@ -1,0 +1,94 @@
+"""Path-MTU discovery: the search alone, and between two associations."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from support.sctp import Path, connected
+
+from rtcstack.sctp.path_mtu import PathMtu
+
+
+def search(carries: int, limit: int) -> tuple[PathMtu, list[int]]:
+    """Let it search a path that carries packets of so many bytes; give the sizes it has tried."""
+    path = PathMtu(1160, limit, random.Random(1).randbytes)
+    path.start(0.0)
+    tried = []
+    while path.due < 100.0:
+        now = path.due
+        chunks = path.probe(now, 1.0)
+        if chunks:
+            tried.append(12 + sum(map(len, chunks)))
+            if tried[-1] <= carries:
+                assert not path.acknowledged(b"something else", now)
+                assert path.acknowledged(chunks[0][8:24], now)
+    return path, tried
+
+
+def test_the_limit_is_tried_first():
+    path, tried = search(1500, 1412)
+    assert path.mtu == 1412
+    assert tried == [1412]
+    assert path.due == pytest.approx(600.0)
+
+
+@pytest.mark.parametrize("carries", [1160, 1200, 1300, 1500, 9000, 16000])
+def test_the_search_ends_close_below_what_the_path_carries(carries):
+    path, tried = search(carries, 16000)
+    assert max(1160, carries - 40) <= path.mtu <= max(1160, carries)
+    assert all(size % 4 == 0 for size in tried)
+    assert max(tried.count(size) for size in tried) <= 3
+
+
+def test_no_search_without_room():
+    path = PathMtu(1160, 1160, random.Random(1).randbytes)
+    path.start(0.0)
+    assert path.due == math.inf
+
+
+def test_a_wider_path_is_found_later():
+    """RFC 8899 section 5.1.1: the raise timer."""
+    path, _ = search(1160, 1412)
+    assert path.mtu == 1160
+    now = path.due
+    chunks = path.probe(now, 1.0)
+    assert path.acknowledged(chunks[0][8:24], now)
+    assert path.mtu == 1412
+
+
+def test_associations_find_what_the_path_carries():
+    path = Path(1, options={"path_mtu_limit": 4000}, delay=0.01, mtu=3000)
+    path.connect()
+    path.run(60.0)
+    for i in range(300):
+        path.a.send(1, 51, bytes([i % 256]) * 3000, now=path.now)
+    largest: list[int] = []
+    send = path.there.send
+    path.there.send = lambda packets, now: (largest.append(max(map(len, packets))), send(packets, now))  # type: ignore[method-assign]
+    assert path.run(10.0, until=lambda: len(path.at_z) == 300)
+    assert 2900 < max(largest) <= 3000
+    assert path.a.stats.retransmitted_chunks == 0
+
+
+def test_a_path_that_becomes_narrower_is_survived():
+    """RFC 8899 section 4.3: black-hole detection, and no chunk is ever too large for the base."""
+    path = Path(1, options={"path_mtu_limit": 4000}, delay=0.01)
+    path.connect()
+    path.run(5.0)
+    for i in range(300):
+        path.a.send(1, 51, bytes([i % 256]) * 3000, now=path.now)
+    path.there.change(mtu=1160)
+    assert path.run(60.0, until=lambda: len(path.at_z) == 300)
+    assert path.a.stats.timeouts >= 2
+
+
+def test_a_lost_probe_slows_nothing_down():
+    s = connected(path_mtu_limit=1412)
+    s.wait(0.4)
+    s.now += 0.2
+    s.a.handle_timeout(s.now)
+    assert s.lose(s.a) == ["HEARTBEAT PAD"]
+    s.wait(10.0)
+    assert (s.a.stats.timeouts, s.a.stats.recoveries, s.a.stats.mtu_probes) == (0, 0, 2)
