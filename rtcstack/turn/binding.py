@@ -12,6 +12,7 @@ from rtcstack.timer import Timer
 from rtcstack.turn.events import NO_ANSWER, AlternateServer, BindingEvent, Drops, Failed, Mapped, Stats
 from rtcstack.turn.judge import canonical_server, judge_address, judge_redirection
 from rtcstack.turn.options import Options
+from rtcstack.turn.requests import name_unknown, read_error
 
 __all__ = ["BindingClient"]
 
@@ -140,16 +141,14 @@ class BindingClient:
     def _conclude(self, message: Message, now: float) -> None:
         """Take the address, or the reason why there is none; later answers only tell of changes."""
         if message.message_class is MessageClass.ERROR:
-            code, reason = message.get(stun.ERROR_CODE) or (NO_ANSWER, "error answer without a code")
-            self.stats.errors_received[code] = self.stats.errors_received.get(code, 0) + 1
+            code, reason = read_error(message, self.stats)
         else:
             code, reason = 0, ""
             # Servers of RFC 3489 know no XOR (RFC 8489 section 6.3.3).
             address = message.get(stun.XOR_MAPPED_ADDRESS) or message.get(stun.MAPPED_ADDRESS)
             problem = judge_address("XOR-MAPPED-ADDRESS", address, self._family)
             if message.unknown:
-                listed = ", ".join(f"0x{number:04x}" for number in message.unknown)
-                problem = f"answer with unknown attributes {listed}"
+                problem = name_unknown(message)
             if problem:
                 code, reason = NO_ANSWER, problem
             elif address is not None and address != self.mapped:

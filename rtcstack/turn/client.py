@@ -172,6 +172,11 @@ class Client:
             self.drops.channel_overflow += 1
         self._note_wanted()
 
+    def is_bound(self, peer: Address) -> bool:
+        """Tell whether datagrams to a peer go through a channel now."""
+        channel = self._grants.channels.get(peer)
+        return channel is not None and channel.state is GRANTED
+
     def send(self, peer: Address, datagrams: list[bytes]) -> None:
         """Relay datagrams to a peer: through its channel if it is bound, else as Send indications.
 
@@ -436,6 +441,9 @@ class Client:
             self._grants.postpone(grant, now)
         else:
             self._grants.refuse(grant, now)
+            if answer.code == 400:
+                # Out of step (section 12.3), as coturn says after a restart: is the relay still there?
+                self._refresh.start(now, 0)
             if answer.method == CREATE_PERMISSION:
                 ip = grant.attributes[stun.XOR_PEER_ADDRESS][0]
                 self._events.append(PeerRefused(ip, answer.code, answer.reason))
@@ -453,7 +461,7 @@ class Client:
 
     def _run_out_of_time(self) -> None:
         if self.state is State.ALLOCATING:
-            code, reason = self._requests.explain(ALLOCATE)
+            code, reason = self._requests.explain()
             self._fail(code, f"{reason} within {self.options.timeout:g} s" if code == NO_ANSWER else reason)
         else:
             self._end(State.CLOSED)

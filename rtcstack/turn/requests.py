@@ -13,10 +13,23 @@ from rtcstack.turn.credentials import Credentials, is_bid_down
 from rtcstack.turn.events import NO_ANSWER, Drops, Stats
 from rtcstack.turn.grants import Grant
 
-__all__ = ["Answer", "Requests"]
+__all__ = ["Answer", "Requests", "name_unknown", "read_error"]
 
 _MOST_CHALLENGES = 3
 """Challenges that one request answers: the first 401, a 438, and a 401 of another realm."""
+
+
+def read_error(message: Message, stats: Stats) -> tuple[int, str]:
+    """Return code and reason of an error answer, and count it; coturn ends its reasons with a NUL."""
+    code, reason = message.get(stun.ERROR_CODE) or (NO_ANSWER, "error answer without a code")
+    stats.errors_received[code] = stats.errors_received.get(code, 0) + 1
+    return code, reason.rstrip("\0")
+
+
+def name_unknown(message: Message) -> str:
+    """Say which attributes of an answer would have to be understood (RFC 8489 section 6.3.3)."""
+    listed = ", ".join(f"0x{number:04x}" for number in message.unknown)
+    return f"answer with unknown attributes {listed}"
 
 
 class _Request:
@@ -119,12 +132,9 @@ class Requests:
         self._outgoing.clear()
         self.deadline = math.inf
 
-    def explain(self, method: int) -> tuple[int, str]:
-        """Tell why a request of that method has no answer: code and reason."""
-        for request in self._under_way.values():
-            if request.method == method:
-                return self._why_silent(request)
-        return NO_ANSWER, "no answer"
+    def explain(self) -> tuple[int, str]:
+        """Tell why the oldest request has no answer: code and reason."""
+        return self._why_silent(next(iter(self._under_way.values()), None))
 
     def receive(self, message: Message, now: float) -> Answer | None:
         """Take an answer of the server; return how its request ended, None if it has not.
@@ -137,9 +147,7 @@ class Requests:
             return None
         code, reason = 0, ""
         if message.message_class is MessageClass.ERROR:
-            code, reason = message.get(stun.ERROR_CODE) or (NO_ANSWER, "error answer without a code")
-            errors = self._stats.errors_received
-            errors[code] = errors.get(code, 0) + 1
+            code, reason = read_error(message, self._stats)
             if code in (401, 438):
                 return self._receive_challenge(request, message, code, reason, now)
         if is_bid_down(message):
@@ -150,8 +158,7 @@ class Requests:
             request.distrusted = code or NO_ANSWER, reason or "success answer"
             return self._end(request, *self._why_silent(request)) if self._is_reliable else None
         if message.unknown:
-            listed = ", ".join(f"0x{number:04x}" for number in message.unknown)
-            return self._end(request, code or NO_ANSWER, f"answer with unknown attributes {listed}")
+            return self._end(request, code or NO_ANSWER, name_unknown(message))
         return self._end(request, code, reason, message)
 
     def _is_trusted(self, request: _Request, message: Message, code: int) -> bool:
@@ -197,8 +204,8 @@ class Requests:
         self._update_deadline()
         return answers
 
-    def _why_silent(self, request: _Request) -> tuple[int, str]:
-        if request.distrusted is None:
+    def _why_silent(self, request: _Request | None) -> tuple[int, str]:
+        if request is None or request.distrusted is None:
             return NO_ANSWER, "no answer"
         code, reason = request.distrusted
         return code, f"{reason} (not believed: it is not signed with our password)"

@@ -114,6 +114,15 @@ def test_a_server_that_dies_later_takes_nothing_away() -> None:
     assert not binding.is_finished
 
 
+def test_a_keepalive_may_end_without_an_answer() -> None:
+    binding, request = started(options=Options(keepalive=60))
+    binding.receive([answer(request, XOR_MAPPED_ADDRESS=("192.0.2.1", 1000))], 0.0)
+    while binding.deadline < 119:
+        binding.handle_timeout(binding.deadline)
+    assert binding.deadline == 120.0
+    assert binding.take_events() == [Mapped(("192.0.2.1", 1000))]
+
+
 def test_old_servers_answer_with_mapped_address() -> None:
     """RFC 8489 §6.3.3."""
     binding, request = started()

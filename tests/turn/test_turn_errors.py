@@ -241,6 +241,15 @@ def test_a_challenge_that_cannot_be_answered_is_a_reason(changes: dict[str, Any]
     assert reason in event.reason
 
 
+@pytest.mark.parametrize("nonce", [b"obMatJos2", b"obMatJos2gA", b"obMatJos2!!!!", b"obMatJos2AAAAx"])
+def test_a_nonce_that_only_looks_like_the_cookie_announces_nothing(nonce: bytes) -> None:
+    """RFC 8489 §9.2: nine characters and four of base 64."""
+    line = Line()
+    line.server.nonce = lambda now: nonce  # type: ignore[method-assign]
+    line.start()
+    assert line.client.state is State.ALLOCATED
+
+
 def test_sha256_is_not_given_up_for_a_stale_nonce() -> None:
     """RFC 8489 §9.2.1: bid-down."""
     line = Line(TurnServer(SERVER[0], users=USER, sha256=True))
@@ -444,6 +453,22 @@ def test_a_restarted_server_is_noticed_with_the_next_request() -> None:
     line.server.allocations.clear()
     line.run(600)
     assert line.seen[1:] == [Failed(437, "the server does not prolong the relay: error 437")]
+
+
+def test_a_400_for_a_permission_asks_whether_the_relay_is_still_there() -> None:
+    """RFC 8656 §12.3: coturn answers so after a restart."""
+    line = Line()
+    line.start()
+    line.server.refusals[CREATE_PERMISSION] = 400
+    line.client.permit(PEER_A[0])
+    line.run(1)
+    assert line.seen[1:] == [PeerRefused(PEER_A[0], 400, "error 400")]
+    assert line.client.stats.refreshes == 1
+    assert line.client.state is State.ALLOCATED
+    line.server.allocations.clear()
+    line.client.permit(PEER_B[0])
+    line.run(1)
+    assert line.seen[3:] == [Failed(437, "the server does not prolong the relay: error 437")]
 
 
 def test_a_lost_connection_is_the_end() -> None:
