@@ -625,8 +625,7 @@ class PeerSession:
         """Tell the association what was chosen for a channel before it had a stream."""
         association, stream_id = self._association, channel.id
         if association is not None and stream_id is not None:
-            if channel.config.priority:  # 0, as aiortc and libdatachannel announce it, asks for nothing
-                association.set_priority(stream_id, channel.config.priority or _DEFAULT_PRIORITY)
+            association.set_priority(stream_id, channel.config.priority or _DEFAULT_PRIORITY)
             if channel.low_threshold:
                 association.set_buffered_amount_low_threshold(stream_id, channel.low_threshold)
 
