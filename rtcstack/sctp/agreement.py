@@ -134,7 +134,6 @@ class Agreement:
     peer_window                  bytes, a_rwnd.
     outbound, inbound            streams that may be used, 1 to 65535.
     features                     what both sides know; zero_checksum: we may send packets without checksum.
-    accept_zero_checksum         the peer may: we have announced it.
     """
 
     local_tag: int
@@ -145,7 +144,6 @@ class Agreement:
     outbound: int
     inbound: int
     features: Features
-    accept_zero_checksum: bool = False
 
     @classmethod
     def between(cls, local: Init, peer: Init) -> Self:
@@ -164,5 +162,4 @@ class Agreement:
             min(local.outbound_streams, peer.inbound_streams),
             min(local.inbound_streams, peer.outbound_streams),
             Features(both.partial_reliability, both.reconfiguration, both.interleaving, theirs.zero_checksum),
-            ours.zero_checksum,
         )

@@ -66,6 +66,7 @@ class Association(LifeCycle):
         super().__init__(options, random_bytes)
         self.deadline = math.inf
         """Seconds: when handle_timeout() is to be called; math.inf = never."""
+        self._has_news = False  # something has happened since take_packets() had nothing to send
 
     # -- what the application sees --------------------------------------------------------------------------
 
@@ -92,6 +93,7 @@ class Association(LifeCycle):
 
     def set_buffered_amount_low_threshold(self, stream_id: int, size: int) -> None:
         """Ask for BufferedAmountLow whenever the amount of a stream falls to so many bytes (0 at first)."""
+        self._check_stream(stream_id)
         self._queue.stream(stream_id).threshold = size
 
     def set_priority(self, stream_id: int, weight: int) -> None:
@@ -101,7 +103,13 @@ class Association(LifeCycle):
         """
         if not 1 <= weight <= 65535:
             raise InvalidParameter(f"priority {weight} is not between 1 and 65535")
+        self._check_stream(stream_id)
         self._queue.stream(stream_id).weight = weight
+
+    def _check_stream(self, stream_id: int) -> None:
+        count = self.max_streams or self.options.outbound_streams
+        if not 0 <= stream_id < count:
+            raise InvalidParameter(f"stream {stream_id} does not exist: there are {count}")
 
     def connect(self, now: float) -> None:
         """Begin the handshake. Both sides may; nothing happens if the peer's has been answered already.
@@ -113,6 +121,7 @@ class Association(LifeCycle):
             raise InvalidState("the association is closed: make a new one")
         if self.state is CLOSED:
             self._begin_handshake(now)
+            self._has_news = True
             self._rearm()
 
     def local_init(self) -> bytes:
@@ -135,6 +144,7 @@ class Association(LifeCycle):
             raise InvalidState("the association has begun already")
         self._begin(self._handshake.agree(peer_init))
         self._establish(now)
+        self._has_news = True
         self._rearm()
 
     def send(
@@ -168,10 +178,7 @@ class Association(LifeCycle):
         queue = self._queue
         stream = queue.streams.get(stream_id)
         if stream is None:
-            if not 0 <= stream_id < (self.max_streams or 65535):
-                raise InvalidParameter(
-                    f"stream {stream_id} does not exist: there are {self.max_streams or 65535}"
-                )
+            self._check_stream(stream_id)
             stream = queue.stream(stream_id)
         limit = self.options.send_buffer
         if limit and queue.buffered and queue.buffered + len(payload) > limit:
@@ -186,6 +193,7 @@ class Association(LifeCycle):
             if link is None or link.agreement.features.partial_reliability:
                 limits = queue.make_limits(stream, max_retransmits, lifetime, unordered, now)
         queue.push(stream, ppid, payload, unordered, limits)
+        self._has_news = True
         self.stats.messages_sent += 1
 
     def reset_streams(self, stream_ids: Iterable[int]) -> None:
@@ -203,6 +211,7 @@ class Association(LifeCycle):
             self._events.append(ResetDenied(ids))
         elif ids:
             link.reset.reset(ids)
+            self._has_news = True
 
     def shutdown(self, now: float) -> None:
         """End the association once everything is delivered both ways; Closed says when.
@@ -217,6 +226,7 @@ class Association(LifeCycle):
         elif self.state is ESTABLISHED:
             self._set_state(SHUTDOWN_PENDING)
             self._go_on_shutting_down(now)
+            self._has_news = True
         self._rearm()
 
     def abort(self, reason: str) -> None:
@@ -225,6 +235,7 @@ class Association(LifeCycle):
         Source: RFC 9260 section 9.1.
         """
         self._abort((wire.USER_INITIATED_ABORT, reason.encode()[:512]), f"aborted: {reason}")
+        self._has_news = True
         self._rearm()
 
     def release(self, size: int) -> None:
@@ -235,6 +246,7 @@ class Association(LifeCycle):
         link = self._link
         if link is not None:
             link.receiver.release(min(size, link.receiver.delivered))
+            self._has_news |= link.receiver.sack_now
 
     def take_messages(self) -> list[Message]:
         """Hand over the messages that are complete, in order of delivery: (stream_id, ppid, payload)."""
@@ -272,6 +284,7 @@ class Association(LifeCycle):
         """
         self.stats.packets_received += len(packets)
         self._heard_at = now
+        self._has_news = True
         i = 0
         while i < len(packets):
             packet = packets[i]
@@ -311,7 +324,8 @@ class Association(LifeCycle):
         room = receiver.room()
         count = len(packets)
         with_data = chunks = total = resume_at = 0
-        while i < count and not resume_at:
+        going_on = True
+        while going_on and i < count:
             packet = packets[i]
             size = len(packet)
             if not at:
@@ -331,14 +345,20 @@ class Association(LifeCycle):
             try:
                 while at + 4 <= size:
                     chunk_type = packet[at]
-                    if chunk_type == data_type and receives and size - at > data_size:
+                    if chunk_type == data_type and receives and size - at >= data_size:
                         if interleaving:
                             _, flags, length, tsn, stream_id, _, number, ppid = unpack_i_data(packet, at)
                         else:
                             _, flags, length, tsn, stream_id, number, ppid = unpack_data(packet, at)
                         end = at + length
-                        if end > size or length <= data_size:
-                            self._receive_malformed_data(packet, at, length, tsn)
+                        if end > size or length < data_size:
+                            raise WireError("length of a chunk")
+                        if length == data_size:
+                            self._abort(
+                                (wire.NO_USER_DATA, struct.pack("!I", tsn)),
+                                "the peer has sent a chunk without user data",
+                            )
+                            going_on = False
                             break
                         if flags & IMMEDIATE:
                             receiver.sack_now = True
@@ -377,12 +397,15 @@ class Association(LifeCycle):
                         stats.sacks_received += 1
                         if not receive_sack(cumulative, window, gaps, duplicates, now):
                             stats.drop("SACK of what was never sent")
-                    elif not self._receive_chunk(link, packet, at, end, now):
-                        break
-                    elif self._link is not link:
-                        resume_at = (end + 3) & ~3
-                        break
                     else:
+                        goes_on = self._receive_chunk(link, packet, at, end, now)
+                        if self._link is not link or self._over:
+                            going_on = False
+                            if goes_on:
+                                resume_at = (end + 3) & ~3
+                            break
+                        if not goes_on:
+                            break
                         receives = self._receives
                     at = (end + 3) & ~3
                 else:
@@ -390,7 +413,7 @@ class Association(LifeCycle):
                         stats.drop("malformed chunk")
             except ProtocolViolation as violation:
                 self._accuse(str(violation))
-                return i
+                going_on = False
             except WireError:
                 stats.drop("malformed chunk")
             if chunks > before:
@@ -398,24 +421,22 @@ class Association(LifeCycle):
             at = 0
         if chunks:
             receiver.took(with_data, chunks, total, now)
-            if reset.deferred_tsn is not None:
+            if receiver.is_exhausted:
+                self._abort(
+                    (wire.OUT_OF_RESOURCE, b""), "incomplete messages have used up the receive window"
+                )
+            elif reset.deferred_tsn is not None:
                 reset.check_deferred()
+            if self.state is SHUTDOWN_SENT:
+                receiver.sack_now = True  # each packet with data is answered at once (RFC 9260 section 9.2)
         if resume_at and self._link is not None:
             return self._receive_run(self._link, packets, i - 1, resume_at, now)
         return i
 
-    def _receive_malformed_data(self, packet: bytes, at: int, length: int, tsn: int) -> None:
-        """Source: RFC 9260 section 6.2, no user data."""
-        if length == (20 if packet[at] == I_DATA else 16):
-            self._abort(
-                (wire.NO_USER_DATA, struct.pack("!I", tsn)), "the peer has sent a chunk without user data"
-            )
-        else:
-            self.stats.drop("malformed chunk")
-
     # -- the clock and packets to the peer ------------------------------------------------------------------
 
     def _rearm(self) -> None:
+        """Bring the deadline up to date."""
         link = self._link
         timer = self._handshake.timer
         if link is None or self._over or self.state is COOKIE_ECHOED:
@@ -443,6 +464,7 @@ class Association(LifeCycle):
         """
         if now < self.deadline:
             return
+        self._has_news = True
         link = self._link
         if self._handshake.timer.expire(now):
             self._repeat_handshake(now)
@@ -475,11 +497,16 @@ class Association(LifeCycle):
         Then: send them, and read `deadline`, which this call may have moved.
         Source: RFC 9260 sections 6.1 and 6.10.
         """
+        if not self._has_news:
+            return []
         packets, self._replies = self._replies, []
         link = self._link
         if link is not None and not self._over:
             self._fill(link, packets, now)
-        self.stats.packets_sent += len(packets)
+        if packets:
+            self.stats.packets_sent += len(packets)
+        else:
+            self._has_news = False
         self._rearm()
         return packets
 

@@ -62,8 +62,13 @@ class Cookie:
     local_tie_tag: int = 0
     peer_tie_tag: int = 0
 
-    _FIELDS: ClassVar[struct.Struct] = struct.Struct("!dIIIIIHHBBIIHH")
+    _FIELDS: ClassVar[struct.Struct] = struct.Struct("!dIIIIIHHBIIHH")
     _MAC_SIZE: ClassVar[int] = 32
+
+    @property
+    def tie_tags(self) -> tuple[int, int]:
+        """Both tags of the association that stood."""
+        return self.local_tie_tag, self.peer_tie_tag
 
     def write(self, key: bytes, ports: tuple[int, int]) -> bytes:
         """Write the cookie.
@@ -82,7 +87,6 @@ class Cookie:
             a.outbound,
             a.inbound,
             a.features.write(),
-            a.accept_zero_checksum,
             self.local_tie_tag,
             self.peer_tie_tag,
             *ports,
@@ -110,7 +114,6 @@ class Cookie:
             outbound,
             inbound,
             features,
-            accept_zero_checksum,
             local_tie_tag,
             peer_tie_tag,
             *found_ports,
@@ -126,7 +129,6 @@ class Cookie:
             outbound,
             inbound,
             Features.parse(features),
-            bool(accept_zero_checksum),
         )
         return cls(made_at, agreement, local_tie_tag, peer_tie_tag)
 
@@ -179,8 +181,13 @@ class Handshake:
             announce(features),
         )
 
-    def begin(self) -> int:
-        """Make our INITs afresh; return the tag of the first."""
+    def begin(self, *, afresh: bool = False) -> int:
+        """Make our INITs; return the tag of the first.
+
+        afresh    also if there are some: they have failed.
+        """
+        if self._inits and not afresh:
+            return self._inits[0].initiate_tag
         plain = Features(partial_reliability=True, reconfiguration=True)
         self._inits = (self._make_init(self._features), self._make_init(plain))
         self._sent = 0
@@ -188,8 +195,7 @@ class Handshake:
 
     def local_init(self) -> bytes:
         """Make our INIT, if that was not done, and give its chunk without padding."""
-        if not self._inits:
-            self.begin()
+        self.begin()
         written = self._inits[0].write()
         return written[: int.from_bytes(written[2:4])]
 
@@ -234,8 +240,11 @@ class Handshake:
         Source: RFC 9260 sections 5.1.3, 5.2.1 and 5.2.2.
         """
         theirs = features_of(init)
-        if setting_up:
-            ours = (self.find_init(standing.local_tag) if standing is not None else None) or self._inits[0]
+        if standing is None:
+            self.begin()
+            ours = self._inits[0]
+        elif setting_up:
+            ours = self.find_init(standing.local_tag) or self._inits[0]
         else:
             ours = self._make_init(self._features)
         # What the peer has not announced it need not know: the answer names it no more than necessary.
@@ -294,7 +303,7 @@ class Handshake:
             action = Action.BEGIN if local_matches or not setting_up else Action.LATE
         elif local_matches:
             action = Action.DUPLICATE if peer_matches else Action.COLLISION
-        elif (cookie.local_tie_tag, cookie.peer_tie_tag) == (standing.local_tag, standing.peer_tag):
+        elif not peer_matches and cookie.tie_tags == (standing.local_tag, standing.peer_tag):
             action = Action.RESTART
         elif setting_up and not peer_matches and self.find_init(agreement.local_tag) is not None:
             # Both sides have repeated their INITs, and each echoes a cookie that the other has left behind.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar
 
 from rtcstack.errors import WireError
@@ -38,7 +39,7 @@ from rtcstack.sctp.packet import (
     write_header,
     write_packet,
 )
-from rtcstack.sctp.parameters import STATE_COOKIE, find_parameter, write_parameter
+from rtcstack.sctp.parameters import HOST_NAME_ADDRESS, STATE_COOKIE, find_parameter, write_parameter
 from rtcstack.sctp.path_mtu import PathMtu
 from rtcstack.sctp.receiver import Receiver
 from rtcstack.sctp.rto import RoundTripTime
@@ -151,10 +152,16 @@ class LifeCycle:
         header = write_header(self.options.local_port, self.options.remote_port, tag)
         self._replies.append(write_packet(header, [chunk], checksum_seed(header)))
 
+    def _answer(self, chunk: bytes) -> None:
+        """Send a chunk in answer to one of the peer's, if not too many wait already."""
+        if len(self._control) < _MOST_CONTROL:
+            self._control.append(chunk)
+        else:
+            self.stats.drop("too much to answer")
+
     def _report(self, *causes: wire.Cause) -> None:
         """Send an ERROR."""
-        if len(self._control) < _MOST_CONTROL:
-            self._control.append(ErrorChunk(causes).write())
+        self._answer(ErrorChunk(causes).write())
 
     # -- packets that are not those of an association that stands -------------------------------------------
 
@@ -296,8 +303,11 @@ class LifeCycle:
         elif self._over:
             self.stats.drop("no association")
             self._reply(init.initiate_tag, Abort().write())
+        elif find_parameter(init.parameters, HOST_NAME_ADDRESS) is not None:
+            self.stats.drop("INIT with a host name")
+            self._reply(init.initiate_tag, Abort(((wire.UNRESOLVABLE_ADDRESS, b""),)).write())
         elif self.state is SHUTDOWN_ACK_SENT:
-            self._control.append(ShutdownAck().write())
+            self._answer(ShutdownAck().write())
         else:
             standing = self._link.agreement if self._link is not None else None
             setting_up = self.state in (COOKIE_WAIT, COOKIE_ECHOED)
@@ -314,6 +324,8 @@ class LifeCycle:
             self._refuse(
                 answer.initiate_tag, (wire.INVALID_MANDATORY_PARAMETER, b""), "INIT ACK with forbidden values"
             )
+        elif find_parameter(answer.parameters, HOST_NAME_ADDRESS) is not None:
+            self._refuse(answer.initiate_tag, (wire.UNRESOLVABLE_ADDRESS, b""), "INIT ACK with a host name")
         elif cookie is None:
             missing = struct.pack("!IH", 1, STATE_COOKIE)
             self._refuse(
@@ -334,6 +346,8 @@ class LifeCycle:
 
     def _begin(self, agreement: Agreement) -> None:
         """Make the two directions of the association."""
+        for _ in range(self._queue.drop_streams(agreement.outbound)):
+            self.stats.drop("message for a stream that the peer does not have")
         self._link = Link(agreement, self.options, self._queue, self._rtt, self.stats)
         self._set_tag(agreement.local_tag)
 
@@ -361,13 +375,16 @@ class LifeCycle:
             return False
         if action is Action.RESTART:
             if self.state is SHUTDOWN_ACK_SENT:
-                self._control.append(ShutdownAck().write())
+                self._answer(ShutdownAck().write())
                 self._report((wire.COOKIE_RECEIVED_WHILE_SHUTTING_DOWN, b""))
                 return False
             self._restart(agreement, now)
         elif action is Action.COLLISION and link is not None and self.state is not COOKIE_ECHOED:
-            link.agreement = agreement
-            link.sender.set_peer_tag(agreement.peer_tag)
+            if replace(agreement, peer_tag=link.agreement.peer_tag) == link.agreement:
+                link.agreement = agreement
+                link.sender.set_peer_tag(agreement.peer_tag)
+            else:  # more than the tag is new: the peer has begun anew
+                self._restart(agreement, now)
         elif self.state in (CLOSED, COOKIE_WAIT, COOKIE_ECHOED):
             if action is not Action.DUPLICATE:
                 if link is not None:
@@ -426,11 +443,12 @@ class LifeCycle:
 
         Source: RFC 9260 section 5.1 A.
         """
+        again = self._link is not None
         if self._link is not None:
             self._link.sender.take_back()
             self._link = None
         self._first_chunk = b""
-        self._set_tag(self._handshake.begin())
+        self._set_tag(self._handshake.begin(afresh=again))
         self._set_state(COOKIE_WAIT)
         self._reply(0, self._handshake.next_init())
         self._handshake.timer.start(now, self._rtt.rto)
@@ -454,10 +472,10 @@ class LifeCycle:
     def _on_heartbeat(self, link: Link, chunk: bytes, now: float) -> bool:
         """Source: RFC 9260 section 8.3."""
         heartbeat = Heartbeat.parse(chunk)
-        if len(heartbeat.value) > _LARGEST_ECHO or len(self._control) >= _MOST_CONTROL:
-            self.stats.drop("HEARTBEAT too large or too many")
+        if len(heartbeat.value) > _LARGEST_ECHO:
+            self.stats.drop("HEARTBEAT too large")
         else:
-            self._control.append(HeartbeatAck(heartbeat.value).write())
+            self._answer(HeartbeatAck(heartbeat.value).write())
         return True
 
     def _on_heartbeat_ack(self, link: Link, chunk: bytes, now: float) -> bool:
@@ -543,7 +561,7 @@ class LifeCycle:
         elif self.state is SHUTDOWN_SENT:
             self._send_shutdown_ack(now)
         elif self.state is SHUTDOWN_ACK_SENT:
-            self._control.append(ShutdownAck().write())
+            self._answer(ShutdownAck().write())
         return True
 
     def _on_shutdown_ack(self, link: Link, chunk: bytes, now: float) -> bool:

@@ -137,10 +137,12 @@ class Outstanding:
         room = self.next_tsn - self.acked - 1 - step
         if room < 0:
             return -2
+        end = 0
         for i in range(0, len(gaps), 2):
-            if not 0 < gaps[i] <= gaps[i + 1] <= room:
-                return -2
-        return step
+            if not end < gaps[i] <= gaps[i + 1]:
+                return -2  # overlapping blocks could make us walk over the same chunks again and again
+            end = gaps[i + 1]
+        return step if end <= room else -2
 
     def acknowledge(self, step: int, gaps: tuple[int, ...], now: float, least_rtt: float) -> None:
         """Carry out a SACK that check() has let through.

@@ -30,8 +30,6 @@ _UPDATE = 1 << 18
 _MOST_GAPS = 256
 """Gap blocks in a SACK: it still fits the smallest packet, and 5 % loss in 5 MiB leaves about 200 holes."""
 
-_NO_LIMIT = 1 << 62
-
 
 class Receiver:
     """Keeps what the peer sends until the application has taken it.
@@ -67,7 +65,8 @@ class Receiver:
         self.received = ReceivedTsns(agreement.peer_tsn, max_gap_blocks=_MOST_GAPS)
         self.reassembly = Reassembly(
             interleaving=agreement.features.interleaving,
-            max_message_size=options.max_message_size or _NO_LIMIT,
+            # A message has to fit into the window, or the window would close before it is complete.
+            max_message_size=min(options.max_message_size or options.receive_window, options.receive_window),
         )
         self.delivered = 0
         self.sack_now = False
@@ -100,6 +99,11 @@ class Receiver:
         if window < _LEAST_WINDOW and self.delivered < self._size // 2:
             return min(_LEAST_WINDOW, self._size)
         return max(window, 0)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether incomplete messages take twice the window; their rest is let in beyond it, but not for ever."""
+        return self.reassembly.size > 2 * self._size
 
     def accept(self, tsn: int, stream_id: int, room: int, reset: StreamReset) -> bool:
         """Decide on a chunk that is not simply the next one; tell whether its data is to be taken.

@@ -375,6 +375,18 @@ class SendQueue:
             if stream.held is None:
                 stream.held = deque()
 
+    def drop_streams(self, first: int) -> int:
+        """Forget the streams from this id on, as the peer has fewer; give the number of messages dropped."""
+        dropped = 0
+        for stream_id in [stream_id for stream_id in self.streams if stream_id >= first]:
+            stream = self.streams[stream_id]
+            stream.messages.extend(stream.held or ())
+            dropped += len(stream.messages)
+            while stream.messages:
+                self._drop_head(stream)
+            del self.streams[stream_id]
+        return dropped
+
     def is_drained(self, stream_id: int) -> bool:
         """Tell whether all that was pushed to a stream before hold() is acknowledged or abandoned."""
         stream = self.stream(stream_id)

@@ -474,6 +474,7 @@ class Sender:
         if queue.is_empty and not outstanding.has_lost and not self._tail_probe:
             if chunks:
                 packets.append(write_packet(self.header, chunks, self.seed))
+            self.pace_due = self.probe_due = math.inf
             return
         congestion = self.congestion
         header = self.header
@@ -564,6 +565,8 @@ class Sender:
             if budget <= 0 and self.wants_to_send:
                 rate = congestion.pacing_rate
                 self.pace_due = now + (max(self.mtu, rate * _PACING_BURST / 2) - budget) / rate
+        if outstanding.advanced > self._forwarded and outstanding.advanced > outstanding.acked:
+            packets.append(write_packet(header, [self.take_forward_tsn(now)], seed))
         if resent or new:
             self._sent_at = now
             self.stats.retransmitted_bytes += resent

@@ -39,6 +39,9 @@ ReconfigurationRequest = (
 
 _HALF = 1 << 31
 
+_MOST_ANSWERS = 8
+"""Responses that wait to be sent; a peer may have one request under way."""
+
 
 class StreamReset:
     """Both directions of stream reset for one association.
@@ -103,9 +106,10 @@ class StreamReset:
     def holds_back(self, tsn: int, stream_id: int) -> bool:
         """Tell whether a chunk belongs to a stream's time after a reset that cannot be carried out yet.
 
-        Then: it is dropped as if lost. The peer has no right to send it before our answer (RFC 6525 section
-        5.1.2 A1), and sends it again.
+        Then: it is dropped as if lost.
         """
+        # DEVIATION RFC 6525 §5.2.2 E2: such data is not queued. The peer must not send it before our answer
+        # (section 5.1.2 A1), and sends again what we do not acknowledge.
         last = self.deferred_tsn
         return (
             last is not None
@@ -119,7 +123,9 @@ class StreamReset:
         Source: RFC 6525 section 5.2.
         """
         for parameter in chunk.parameters:
-            if isinstance(parameter, ReconfigurationResponse):
+            if len(self._answers) >= _MOST_ANSWERS:
+                self._stats.drop("too many RE-CONFIG requests")
+            elif isinstance(parameter, ReconfigurationResponse):
                 self._receive_response(parameter)
             else:
                 self._receive_request(parameter)

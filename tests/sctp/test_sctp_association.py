@@ -21,7 +21,9 @@ from rtcstack.sctp import (
     OutgoingStreamsReset,
     ResetDenied,
 )
-from rtcstack.sctp.chunks import Init
+from rtcstack.sctp.chunks import Abort, Heartbeat, Init, ReConfig, write_data, write_sack
+from rtcstack.sctp.packet import checksum_seed, write_header, write_packet
+from rtcstack.sctp.parameters import OutgoingSsnResetRequest as ResetRequest
 
 State = AssociationState
 SIZES = (1, 2, 3, 64, 1000, 1128, 1129, 1132, 1133, 5000, 65536, 262144)
@@ -481,6 +483,130 @@ def test_partial_reliability_on_a_lossy_path(ordered):
     )
     assert path.a.total_buffered == 0
     assert len(numbers) + path.a.stats.abandoned_messages >= 300
+
+
+def data(
+    s: Steps, tsn: int, *, stream_id: int = 1, ssn: int = 0, flags: int = 3, payload: bytes = b"x"
+) -> bytes:
+    """Make a DATA chunk as A would send it; tsn counts from the first of the association."""
+    return write_data(flags, (s.first_tsn + tsn) & 0xFFFFFFFF, stream_id, ssn, 51, payload)
+
+
+def plain_receiver(**options: object) -> Steps:
+    """Make an established pair without interleaving, and note A's initial TSN."""
+    s = Steps(interleaving=False, path_mtu_limit=0, **options)
+    s.connect()
+    s.a.send(1, 51, b"x", now=s.now)
+    (packet,) = s.take(s.a)
+    s.first_tsn = int.from_bytes(packet[16:20])
+    return s
+
+
+@pytest.mark.parametrize("flags", [3, 2])
+def test_messages_that_never_become_complete_end_the_association(flags):
+    """Beyond twice the window memory is worth more than the peer."""
+    s = plain_receiver(receive_window=100_000)
+    for number in range(2000):
+        if flags == 3:  # whole messages, but the first of them is missing
+            chunk = data(s, number, ssn=number + 1, payload=bytes(1000))
+        else:  # messages that begin and never end
+            chunk = data(s, number, stream_id=number, flags=2, payload=bytes(1000))
+        s.inject(s.z, chunk)
+        s.take(s.z)
+        if s.z.state is State.CLOSED:
+            break
+    assert s.z.state is State.CLOSED
+    assert number * 1000 < 250_000
+    assert "window" in s.z.failure_reason
+
+
+def test_a_violation_does_not_spoil_the_messages_before_it():
+    s = plain_receiver()
+    s.inject(
+        s.z,
+        data(s, 0, payload=b"whole"),
+        data(s, 1, ssn=1, flags=2),
+        data(s, 2, stream_id=5, ssn=1, flags=1),
+    )
+    assert s.z.state is State.CLOSED
+    assert s.z.take_messages() == [(1, 51, b"whole")]
+    s.z.release(5)
+    assert [describe(packet) for packet in s.take(s.z)] == ["ABORT"]
+
+
+@pytest.mark.parametrize("company", [True, False])
+def test_a_chunk_without_user_data_ends_the_association(company):
+    """RFC 9260 section 6.2."""
+    s = plain_receiver()
+    chunks = [data(s, 0, payload=b""), data(s, 1)] if company else [data(s, 0, payload=b"")]
+    s.inject(s.z, *chunks)
+    assert s.z.state is State.CLOSED
+    assert [describe(packet) for packet in s.take(s.z)] == ["ABORT"]
+
+
+def test_nothing_behind_an_abort_is_delivered():
+    s = plain_receiver()
+    header = write_header(5000, 5000, s.tag_to[id(s.z)])
+    seed = checksum_seed(header)
+    packets = [write_packet(header, [chunk], seed) for chunk in (Abort().write(), data(s, 0))]
+    s.z.receive(packets, s.now)
+    assert s.z.take_messages() == []
+
+
+def test_overlapping_gap_blocks_are_refused():
+    s = connected(initial_window=100)
+    s.a.send(1, 51, bytes(60_000), now=s.now)
+    s.take(s.a)
+    s.inject(s.a, write_sack(int.from_bytes(bytes(4)), 65536, (2, 9, 5, 12)))
+    assert sum(s.a.stats.drops.values()) + s.a.stats.old_sacks == 1
+
+
+def test_a_message_given_up_while_packets_are_built_is_told_at_once():
+    s = connected(path_mtu_limit=0)
+    s.a.send(1, 51, b"short-lived", lifetime=0.3, now=s.now)
+    s.lose(s.a)
+    told: list[str] = []
+    while not told:
+        s.fire(s.a)
+        told = [name for name in s.lose(s.a) if "FORWARD" in name]
+    assert s.now - START < 1.0
+    assert s.a.stats.abandoned_messages == 1
+
+
+def test_nothing_to_send_leaves_no_deadline_behind():
+    s = connected(path_mtu_limit=0, congestion_control="bbr", initial_window=2)
+    for _ in range(20):
+        s.a.send(1, 51, bytes(1000), lifetime=0.5, now=s.now)
+    s.lose(s.a)
+    for _ in range(50):
+        if s.a.deadline > s.now + 5:
+            break
+        before = s.now
+        s.fire(s.a)
+        s.settle()
+        assert s.a.deadline > before or s.a.deadline > s.now
+    assert s.a.total_buffered == 0
+
+
+def test_data_in_shutdown_sent_is_answered_at_once():
+    """RFC 9260 section 9.2."""
+    s = plain_receiver()
+    s.z.shutdown(s.now)
+    s.take(s.z)
+    assert s.z.state is State.SHUTDOWN_SENT
+    for number in range(3):
+        s.inject(s.z, data(s, number, ssn=number))
+        assert s.lose(s.z) == ["SACK SHUTDOWN"]
+
+
+def test_a_flood_of_requests_is_bounded():
+    s = connected(path_mtu_limit=0)
+    s.a.send(1, 51, b"x", now=s.now)
+    s.settle()
+    for chunk in (Heartbeat.with_info(b"12345678").write(), ReConfig((ResetRequest(9, 9, 9, (1,)),)).write()):
+        header = write_header(5000, 5000, s.tag_to[id(s.z)])
+        s.z.receive([write_packet(header, [chunk] * 20, checksum_seed(header))] * 50, s.now)
+        assert sum(len(packet) for packet in s.take(s.z)) < 20_000
 
 
 def test_garbage_never_raises():

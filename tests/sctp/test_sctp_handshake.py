@@ -280,7 +280,7 @@ def test_every_bit_of_a_cookie_is_protected():
 
 
 def test_a_cookie_is_good_for_one_pair_of_ports_and_one_key():
-    agreement = Agreement(1, 2, 3, 4, 65536, 10, 20, Features(True, False, True, False), True)
+    agreement = Agreement(1, 2, 3, 4, 65536, 10, 20, Features(True, False, True, False))
     cookie = Cookie(5.0, agreement, 7, 8)
     data = cookie.write(b"k" * 32, (5000, 5000))
     assert Cookie.parse(data, b"k" * 32, (5000, 5000)) == cookie
@@ -348,17 +348,65 @@ def test_a_peer_that_begins_anew_restarts_the_association():
 
 
 def test_a_late_cookie_of_another_handshake_is_dropped():
-    """RFC 9260 section 5.2.4 C."""
-    s = Steps()
-    s.z.receive([lone(Init(5, 65536, 10, 10, 9).write())], s.now)
+    """RFC 9260 section 5.2.4: local tag another, peer's tag the same, a row that the table does not have."""
+    s = connected()
+    s.a.send(1, 51, b"x", now=s.now)
+    s.settle()
+    s.z.receive([lone(Init(s.tag_to[id(s.a)], 65536, 10, 10, 9).write())], s.now)
     answer = s.take(s.z)[0]
     cookie = find_parameter(init_of(answer).parameters, STATE_COOKIE)
     assert cookie is not None
-    s.connect()
     chunk = bytes([COOKIE_ECHO, 0]) + (4 + len(cookie)).to_bytes(2) + cookie
     s.z.receive([lone(chunk, init_of(answer).initiate_tag)], s.now)
     assert s.z.stats.drops == {"cookie of another handshake": 1}
     assert s.take(s.z) == []
+
+
+def test_an_init_that_comes_before_connect_costs_no_round_trip():
+    """RFC 9260 section 5.2.1: the answer and our own INIT bear the same tag."""
+    s = Steps()
+    s.a.connect(s.now)
+    s.move(s.a)
+    s.z.connect(s.now)
+    s.lose(s.a)
+    packets = s.take(s.z)
+    s.a.receive([packet for packet in packets if packet[12] == INIT_ACK], s.now)
+    s.move(s.a)
+    assert s.z.state is State.ESTABLISHED
+
+
+def test_answers_without_a_checksum_are_taken_once_we_have_announced_it():
+    """RFC 9653 section 5.2: also the INIT ACK, and also in answer to the INIT that did not say so."""
+    for attempt in range(2):
+        s = Steps()
+        s.a.connect(s.now)
+        for _ in range(attempt):
+            s.lose(s.a)
+            s.fire(s.a)
+        s.move(s.a)
+        for _ in range(2):
+            for packet in s.take(s.z):
+                s.a.receive([packet[:8] + bytes(4) + packet[12:]], s.now)
+            s.move(s.a)
+        assert s.a.state is State.ESTABLISHED
+
+
+def test_a_host_name_is_refused():
+    """RFC 9260 section 3.3.2.1.4."""
+    s = Steps()
+    s.z.receive([lone(Init(7, 65536, 10, 10, 7, ((11, b"example.org\0"),)).write())], s.now)
+    assert s.move(s.z) == ["ABORT"]
+
+
+def test_messages_for_streams_that_the_peer_lacks_are_dropped():
+    s = Steps(z=association(2, inbound_streams=10))
+    s.a.send(10, 51, b"nowhere", now=s.now)
+    s.a.send(9, 51, b"fine", now=s.now)
+    s.a.connect(s.now)
+    s.settle()
+    assert s.z.take_messages() == [(9, 51, b"fine")]
+    assert s.a.total_buffered == 0
+    assert s.a.max_streams == 10
 
 
 def test_unknown_parameters_are_reported_as_their_type_says():

@@ -29,6 +29,7 @@ class Steps:
         self.a = a or association(seed, **options)
         self.z = z or association(seed + 1000, **options)
         self.now = START
+        self.first_tsn = 0
         self.tag_to: dict[int, int] = {}  # id of a side -> verification tag of the last packet to it
 
     def other(self, side: Association) -> Association:
