@@ -88,6 +88,7 @@ class Selection:
             consent.refresh(now)
         elif now >= consent.doubtful_at:
             selected.fail("went silent")
+            self._checklist.trigger(selected)  # It may come back, and was the better one.
             self._select(pair, now)
         elif pair.nominated and not selected.nominated:
             self._select(pair, now)  # The path on which both had agreed is back.
