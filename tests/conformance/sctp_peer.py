@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from sctp_script import ANY, READERS, Chunk, CookieAck, CookieEcho, Init, InitAck, plain, signed
 
-from rtcstack.sctp import Association, AssociationState, Established, Event, Options
+from rtcstack.sctp import Association, AssociationState, BufferedAmountLow, Established, Event, Options
 from rtcstack.sctp import chunks as wire
 from rtcstack.sctp.packet import (
     checksum_seed,
@@ -58,7 +58,7 @@ RFC: Final[dict[str, Any]] = {
     "congestion_control": "newreno",
     "interleaving": False,
     "zero_checksum": False,
-    **({"path_mtu_limit": 0} if "path_mtu_limit" in Options.__dataclass_fields__ else {}),
+    "path_mtu_limit": 0,
 }
 """Options of A: the values that RFC 9260 section 16 recommends, no extension that a test does not ask
 for, and no HEARTBEAT that would disturb the ladder."""
@@ -141,8 +141,8 @@ class Local:
         return payloads
 
     def events(self) -> list[Event]:
-        """The application hears what has happened."""
-        return self.association.take_events()
+        """The application hears what has happened, buffered amounts apart."""
+        return [it for it in self.association.take_events() if not isinstance(it, BufferedAmountLow)]
 
 
 class Peer:

@@ -319,7 +319,6 @@ def test_an_init_with_a_tag_is_not_answered():
     assert a.state is ESTABLISHED
 
 
-@pytest.mark.xfail(strict=True, reason="the parameter is skipped as unknown")
 @pytest.mark.parametrize("initiate", [False, True])
 def test_a_host_name_address_is_refused(initiate):
     """RFC 9260 §3.3.2.1.4: the receiver of a Host Name Address parameter sends an ABORT."""

@@ -251,9 +251,6 @@ def test_a_message_is_sent_again_no_more_often_than_allowed(limit):
     assert a.stats.abandoned_messages == 1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what expires in front of a retransmission is told to the peer a time-out later only"
-)
 def test_a_message_is_not_sent_again_after_its_lifetime():
     """RFC 7496 §4.1, RFC 3758 §4.1: when its time is over an unacknowledged message is abandoned."""
     a, z = established()

@@ -346,7 +346,6 @@ def test_data_without_user_data_ends_the_association():
     assert a.state is CLOSED
 
 
-@pytest.mark.xfail(strict=True, reason="the last chunk of a packet takes another way")
 def test_data_without_user_data_at_the_end_of_a_packet_ends_the_association():
     """RFC 9260 §6.2: the same if it is the last chunk of its packet."""
     a, z = established()
@@ -434,7 +433,6 @@ def test_chunks_are_processed_in_their_order():
     assert a.receive() == [b"before"]
 
 
-@pytest.mark.xfail(strict=True, reason="the loop goes on with the next packet")
 def test_data_in_packets_behind_an_abort_is_not_delivered():
     """RFC 9260 §9.1: after an ABORT the association is gone, though more packets came in the same batch."""
     a, z = established()

@@ -62,9 +62,6 @@ def test_an_old_sack_is_dropped():
     z.expect(Data(4))
 
 
-UNCHECKED = pytest.mark.xfail(strict=True, reason="blocks that overlap or descend are applied")
-
-
 @pytest.mark.parametrize(
     "sack",
     [
@@ -73,8 +70,8 @@ UNCHECKED = pytest.mark.xfail(strict=True, reason="blocks that overlap or descen
         Sack(1, gaps=((3, 9),)),
         Sack(1, gaps=((4, 3),)),
         Sack(1, gaps=((1, 1),)),
-        pytest.param(Sack(1, gaps=((3, 3), (3, 4))), marks=UNCHECKED),
-        pytest.param(Sack(1, gaps=((4, 4), (3, 3))), marks=UNCHECKED),
+        Sack(1, gaps=((3, 3), (3, 4))),
+        Sack(1, gaps=((4, 4), (3, 3))),
         Sack(1, gaps=((3, 65536),)),
     ],
     ids=[
@@ -348,9 +345,6 @@ def test_a_time_out_sends_the_earliest_data_in_one_packet():
     assert [chunk.tsn for chunk in first] == [1, 2]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the window is counted in packets, the flight in user data without headers"
-)
 def test_two_time_outs_leave_one_packet_in_flight():
     """RFC 9260 §7.2.3: after a time-out no more than one packet is in flight until something is acknowledged.
 
@@ -641,7 +635,6 @@ def test_a_stream_that_the_peer_does_not_take_is_refused(stream):
     z.expect(Data(1, stream=99))
 
 
-@pytest.mark.xfail(strict=True, reason="streams used before connect() are not checked again")
 def test_data_queued_for_a_stream_that_does_not_come_to_exist_is_not_sent():
     """RFC 9260 §6.5: every DATA chunk carries a valid stream identifier, one queued before connecting too."""
     a, z = ladder()
@@ -676,11 +669,11 @@ def test_the_application_hears_once_when_the_buffer_runs_low():
         a.send(bytes(60))
         z.expect(Data(tsn))
     z.send(Sack(1))
-    assert a.events() == []  # 120 is above
+    assert a.association.take_events() == []  # 120 is above
     z.send(Sack(2))
-    assert a.events() == [BufferedAmountLow(0)]  # 60 is below
+    assert a.association.take_events() == [BufferedAmountLow(0)]  # 60 is below
     z.send(Sack(3))
-    assert a.events() == []
+    assert a.association.take_events() == []
 
 
 def test_the_i_bit_is_set_where_a_delayed_sack_would_hurt():

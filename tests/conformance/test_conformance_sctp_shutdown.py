@@ -134,7 +134,6 @@ def test_an_unanswered_shutdown_ack_is_repeated_with_back_off():
     assert a.state is SHUTDOWN_ACK_SENT
 
 
-@pytest.mark.xfail(strict=True, reason="the answer waits for the delayed SACK")
 def test_data_in_shutdown_sent_is_taken_and_answered_with_shutdown():
     """RFC 9260 §9.2: each packet with DATA brings SHUTDOWN with the new cumulative TSN at once."""
     a, z = established()
