@@ -14,6 +14,7 @@ from rtcstack.ice.events import (
 )
 from rtcstack.ice.options import Options
 from rtcstack.ice.pair import Pair, PairState
+from rtcstack.ice.report import PairReport, Report
 from rtcstack.stun import Address
 
 __all__ = [
@@ -27,8 +28,10 @@ __all__ = [
     "LocalCandidate",
     "Options",
     "Pair",
+    "PairReport",
     "PairSelected",
     "PairState",
+    "Report",
     "StateChanged",
     "Stats",
 ]

@@ -20,11 +20,11 @@ from rtcstack.ice.events import (
     StateChanged,
     Stats,
 )
-from rtcstack.ice.explain import explain_no_pair
 from rtcstack.ice.generation import Generation
 from rtcstack.ice.local_end import LocalEnd
 from rtcstack.ice.options import Options
 from rtcstack.ice.pair import Pair
+from rtcstack.ice.report import Report, make_report
 from rtcstack.stun import Address, Message, MessageClass
 
 __all__ = ["Agent"]
@@ -114,6 +114,11 @@ class Agent:
     def local_candidates(self) -> list[Candidate]:
         """Our candidates so far, peer-reflexive ones included."""
         return list(self._end.candidates.all)
+
+    def report(self) -> Report:
+        """Tell all there is to know about the search for a path: candidates, pairs, what became of them."""
+        is_waiting = self._current.state is IceState.NEW and self._previous is not None
+        return make_report(self._end, self._carrier() if is_waiting else self._current)
 
     # Our candidates
 
@@ -402,7 +407,7 @@ class Agent:
         for generation in self._generations():
             generation.handle_timeout(now)
             if generation.is_hopeless(now):
-                generation.fail(self._explain(generation))
+                generation.fail(make_report(self._end, generation).failure(self.options.pac))
         self._update()
 
     def take_packets(self, now: float) -> list[tuple[Address, Address, list[bytes]]]:
@@ -493,16 +498,6 @@ class Agent:
             logger.debug("ICE %s -> %s", self.state.value, state.value)
             self.state = state
             self._events.append(StateChanged(state))
-
-    def _explain(self, generation: Generation) -> str:
-        return explain_no_pair(
-            bases=len(self._end.candidates.bases),
-            remotes=len(generation.remote),
-            pairs=len(generation.checklist),
-            patience=self.options.pac,
-            drops=self.drops,
-            stats=self.stats,
-        )
 
 
 def _checked(address: Address) -> Address:

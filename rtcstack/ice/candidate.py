@@ -13,6 +13,7 @@ __all__ = [
     "Candidate",
     "candidate_priority",
     "is_private",
+    "is_same_network",
     "is_usable_local",
     "is_usable_remote",
     "normalize",
@@ -82,6 +83,7 @@ class _Facts:
 
     text: str
     zone: tuple[int, str]
+    network: str
     is_private: bool
     is_local: bool
     is_remote: bool
@@ -101,7 +103,8 @@ def _facts(address: str) -> _Facts | None:
     return _Facts(
         text=str(ip),
         zone=(ip.version, place),
-        is_private=ip.is_private,
+        network=str(ipaddress.ip_network((ip.packed, 24 if ip.version == 4 else 64), strict=False)),
+        is_private=not ip.is_global,
         is_local=single and not mapped and not old,
         is_remote=single and not mapped,
     )
@@ -113,8 +116,14 @@ def normalize(address: str) -> str | None:
     return facts.text if facts else None
 
 
+def is_same_network(address: str, other: str) -> bool:
+    """Guess whether two addresses are on one local network: a /24 of IPv4, a /64 of IPv6."""
+    one, two = _facts(address), _facts(other)
+    return one is not None and two is not None and one.network == two.network
+
+
 def is_private(address: str) -> bool:
-    """Tell whether an address means something inside a network only, as behind a NAT."""
+    """Tell whether an address means something inside one network only, as behind a NAT."""
     facts = _facts(address)
     return facts is not None and facts.is_private
 
