@@ -102,7 +102,7 @@ class Receiver:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether incomplete messages take twice the window; their rest is let in beyond it, but not for ever."""
+        """Whether incomplete messages take twice the window: their rest is let in beyond it, to a point."""
         return self.reassembly.size > 2 * self._size
 
     def accept(self, tsn: int, stream_id: int, room: int, reset: StreamReset) -> bool:

@@ -20,7 +20,7 @@ from rtcstack.sctp.chunks import (
     pack_data,
     pack_i_data,
 )
-from rtcstack.sctp.outstanding import ABANDONED, IN_FLIGHT, Record
+from rtcstack.sctp.outstanding import ABANDONED, HEAD, IN_FLIGHT, LIMITS, PAYLOAD, SIZE, STREAM, Record
 from rtcstack.sctp.stats import Stats
 from rtcstack.serial import U16, U32
 
@@ -224,7 +224,7 @@ class SendQueue:
     ) -> tuple[int, int]:
         """Cut chunks for the rest of one packet.
 
-        chunks       they are appended here, padded.
+        chunks       they are appended here, padded, in pieces.
         room         bytes left in the packet.
         records      gets a record of each chunk under its TSN.
         tsn          of the first chunk; not wrapped at 2**32.
@@ -237,6 +237,7 @@ class SendQueue:
         size = 0
         header_size = self.header_size
         largest = self.largest_payload
+        interleaving = self.interleaving
         stream = self._current
         if stream is not None and self._ready and (self.interleaving or not stream.offset):
             finish, _, other = self._ready[0]
@@ -255,7 +256,7 @@ class SendQueue:
                 if offset:
                     self.given_up.append(limits)
                     limits.tsns.append(tsn)
-                    records[tsn] = [ABANDONED, 0, b"", stream, limits, sent, 1]
+                    records[tsn] = [ABANDONED, 0, b"", stream, limits, sent, 1, b"", 0]
                     tsn += 1
                 self._drop_head(stream)
                 stream = self._current or self._next()
@@ -278,7 +279,7 @@ class SendQueue:
                     part = payload[offset : offset + space]
                     length = space
                     flags = unordered if offset else BEGIN | unordered
-            if self.interleaving:
+            if interleaving:
                 number = stream.unordered_mid if unordered else stream.mid
                 head = pack_i_data(
                     I_DATA,
@@ -295,18 +296,31 @@ class SendQueue:
                 head = pack_data(
                     DATA, flags | immediate, 16 + length, tsn & U32, stream.stream_id, number, ppid
                 )
-            chunk = head + part if not length & 3 else head + part + PADDING[length & 3]
-            chunks.append(chunk)
-            records[tsn] = [IN_FLIGHT, length, chunk, stream, limits, sent, 1]
+            chunks.append(head)
+            chunks.append(part)
+            room -= header_size + length
+            if length & 3:
+                padding = PADDING[length & 3]
+                chunks.append(padding)
+                room -= len(padding)
+            records[tsn] = [IN_FLIGHT, length, head, stream, limits, sent, 1, payload, offset]
             if limits is not None:
                 limits.number = number
                 limits.tsns.append(tsn)
             tsn += 1
             size += length
-            room -= len(chunk)
             if flags & END:
                 messages.popleft()
-                self._finish_message(stream, unordered)
+                if offset:
+                    stream.offset = stream.fragment = 0
+                # As in _finish_message(), without a call for each message.
+                if not interleaving:
+                    if not unordered:
+                        stream.ssn = (number + 1) & U16
+                elif unordered:
+                    stream.unordered_mid = (number + 1) & U32
+                else:
+                    stream.mid = (number + 1) & U32
                 if not messages:
                     stream.active = False
                     stream = self._next()
@@ -315,9 +329,49 @@ class SendQueue:
             else:
                 stream.offset = offset + length
                 stream.fragment += 1
-                if self._ready and self.interleaving:
+                if interleaving and self._ready:
                     stream = self._switch(stream)
         return tsn, size
+
+    def cut_full(self, most: int, records: dict[int, Record], tsn: int, sent: object) -> list[bytes]:
+        """Cut chunks of full size from the middle of a reliable message, each for a packet of its own.
+
+        What fill() does too, many times faster: there is nothing to decide between the first and the last
+        fragment of a large message while no other stream wants a turn.
+
+        most    chunks, at most.
+        tsn     of the first.
+        The other arguments as for fill().
+        Returns the chunks; none if fill() is to decide.
+        """
+        stream = self._current
+        if stream is None or not stream.offset or (self._ready and self.interleaving):
+            return []
+        payload, ppid, unordered, limits = stream.messages[0]
+        offset = stream.offset
+        size = self.largest_payload
+        count = min(most, (len(payload) - offset - 1) // size)
+        if count <= 0 or limits is not None:
+            return []
+        chunks = []
+        stream_id = stream.stream_id
+        length = self.header_size + size
+        fragment = stream.fragment
+        number = stream.unordered_mid if unordered else stream.mid
+        ssn = 0 if unordered else stream.ssn
+        interleaving = self.interleaving
+        for at in range(offset, offset + count * size, size):
+            if interleaving:
+                head = pack_i_data(I_DATA, unordered, length, tsn & U32, stream_id, 0, number, fragment)
+                fragment += 1
+            else:
+                head = pack_data(DATA, unordered, length, tsn & U32, stream_id, ssn, ppid)
+            chunks.append(head + payload[at : at + size])
+            records[tsn] = [IN_FLIGHT, size, head, stream, None, sent, 1, payload, at]
+            tsn += 1
+        stream.offset = offset + count * size
+        stream.fragment = fragment
+        return chunks
 
     def _finish_message(self, stream: OutgoingStream, unordered: int) -> None:
         stream.offset = 0
@@ -394,17 +448,16 @@ class SendQueue:
             [len(message[0]) for message in stream.held or ()]
         )
 
-    def put_back(self, stream: OutgoingStream, chunk: bytes, size: int, limits: Limits | None) -> None:
-        """Queue a message in front of its stream again, from the chunk that it was sent in.
+    def put_back(self, record: Record) -> None:
+        """Queue a message in front of its stream again, from the record of the chunk that it was sent in.
 
         Then: rewind(). A chunk that holds only the beginning of a message changes nothing before that.
         """
-        flags = chunk[1] if chunk else 0
+        stream, limits, head, size = record[STREAM], record[LIMITS], record[HEAD], record[SIZE]
+        flags = head[1] if head else 0
         if flags & WHOLE == WHOLE:
-            header_size = I_DATA_SIZE if chunk[0] == I_DATA else DATA_SIZE
-            ppid = int.from_bytes(chunk[header_size - 4 : header_size])
-            payload = chunk[header_size : header_size + size]
-            stream.messages.appendleft((payload, ppid, flags & UNORDERED, limits))
+            ppid = int.from_bytes(head[-4:])
+            stream.messages.appendleft((record[PAYLOAD], ppid, flags & UNORDERED, limits))
             if not stream.active:
                 self._activate(stream)
         else:

@@ -9,8 +9,8 @@ from rtcstack.sctp.chunks import IMMEDIATE, write_forward_tsn, write_i_forward_t
 from rtcstack.sctp.congestion import Transmission
 from rtcstack.sctp.controllers import CONTROLLERS
 from rtcstack.sctp.options import Options
-from rtcstack.sctp.outstanding import CHUNK, LIMITS, SENT, SIZE, STREAM, Outstanding
-from rtcstack.sctp.packet import HEADER_SIZE, checksum_seed, write_header, write_packet
+from rtcstack.sctp.outstanding import SENT, SIZE, STREAM, Outstanding, write_chunk
+from rtcstack.sctp.packet import HEADER_SIZE, checksum_seed, write_header, write_packet, write_packets
 from rtcstack.sctp.rto import RoundTripTime
 from rtcstack.sctp.send_queue import SendQueue
 from rtcstack.sctp.stats import Stats
@@ -361,7 +361,7 @@ class Sender:
         queue.
         """
         for record in reversed(self.outstanding.records.values()):
-            self.queue.put_back(record[STREAM], record[CHUNK], record[SIZE], record[LIMITS])
+            self.queue.put_back(record)
         self.outstanding.records.clear()
         self.queue.rewind()
 
@@ -450,7 +450,7 @@ class Sender:
         if newest is None:
             return
         tsn, record = newest
-        chunk = record[CHUNK]
+        chunk = write_chunk(record)
         if len(chunk) > room:
             return
         chunks.append(chunk[:1] + bytes((chunk[1] | IMMEDIATE,)) + chunk[2:])
@@ -503,8 +503,9 @@ class Sender:
             while burst and budget > 0 and outstanding.flight < cwnd:
                 record = outstanding.take_lost(room, not chunks, sent, now)
                 if record is not None:
-                    chunks.append(record[CHUNK])
-                    room -= len(record[CHUNK])
+                    chunk = write_chunk(record)
+                    chunks.append(chunk)
+                    room -= len(chunk)
                     budget -= record[SIZE]
                     resent += record[SIZE]
                     self.stats.retransmitted_chunks += 1
@@ -531,6 +532,18 @@ class Sender:
             if self.peer_window - flight < needed and (flight or not self._may_probe(now)):
                 self._limited = False
                 break
+            if room == full == base:
+                largest = queue.largest_payload
+                most = int(min(burst, (min(last, self.peer_window, flight + budget) - flight) // largest))
+                if most > 1 and (cut := queue.cut_full(most, records, tsn, sent)):
+                    packets += write_packets(header, cut, seed)
+                    size = largest * len(cut)
+                    flight += size
+                    new += size
+                    budget -= size
+                    burst -= len(cut)
+                    tsn += len(cut)
+                    continue
             immediate = IMMEDIATE if flight < thin or flight >= last else 0
             tsn, size = fill(chunks, room, records, tsn, sent, now, immediate)
             if queue.given_up:

@@ -39,11 +39,14 @@ class Cutter:
         """Cut one packet: (flags, tsn, stream_id, ssn or mid, ppid or fsn, payload) of each chunk."""
         chunks: list[bytes] = []
         self.tsn, size = self.queue.fill(chunks, room, self.records, self.tsn, SENT, now, 0)
-        assert sum(len(chunk) for chunk in chunks) <= room
+        cut = b"".join(chunks)
+        assert len(cut) <= room
         read = []
-        for chunk in chunks:
-            length = struct.unpack_from("!H", chunk, 2)[0]
-            read.append((read_i_data if chunk[0] == I_DATA else read_data)(chunk, 0, length))
+        at = 0
+        while at < len(cut):
+            length = struct.unpack_from("!H", cut, at + 2)[0]
+            read.append((read_i_data if cut[at] == I_DATA else read_data)(cut, at, at + length))
+            at += (length + 3) & ~3
         assert size == sum(len(fields[5]) for fields in read)
         return read
 
