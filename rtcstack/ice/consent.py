@@ -45,8 +45,11 @@ class Consent:
         self._heard = now
         self.expires = answered + options.consent_expiry
         self.has_searched = False
-        self.next_check = math.inf
-        if not options.lite:
+        if options.lite:
+            self.next_check = math.inf
+        elif answered + options.consent_interval < now:
+            self.next_check = now  # The pair was valid long ago: less than 30 s may be left.
+        else:
             self._schedule(now)
 
     def _schedule(self, now: float) -> None:

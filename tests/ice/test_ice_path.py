@@ -137,6 +137,19 @@ def test_consent_is_regained_before_a_pair_is_used_again() -> None:
     assert checks
 
 
+def test_a_pair_valid_long_ago_is_asked_at_once() -> None:
+    """RFC 7675 §5.1: its consent is nearly used up when it takes over."""
+    link = connected()
+    link.run(26.5)
+    link.z.remove_local(Z6)
+    cut(link, Z6)
+    assert selected(link.z) == Z4
+    link.run(5.0)
+    assert selected(link.z) == Z4
+    link.run(60.0)
+    assert link.a.state is link.z.state is IceState.COMPLETED
+
+
 # Better pairs that appear later
 
 
