@@ -13,7 +13,8 @@ from rtcstack.errors import Error, InvalidParameter, RTCError
 from rtcstack.net import Options as NetOptions
 from rtcstack.sctp import Options as SctpOptions
 from rtcstack.sctp.controllers import CONTROLLERS
-from rtcstack.session import SessionOptions
+from rtcstack.session import Server, SessionOptions
+from rtcstack.turn import parse_url
 
 __all__ = ["Configuration", "read_channel_options", "read_configuration"]
 
@@ -48,9 +49,10 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
     for key, value in configuration.items():
         match key:
             case "iceServers":
-                _check_ice_servers(value)
+                session = replace(session, servers=_read_ice_servers(value))
             case "iceTransportPolicy":
-                _expect(value == "all", key, value, '"all": there are no relays yet')
+                _expect(value in ("all", "relay"), key, value, '"all" or "relay"')
+                session = replace(session, ice=replace(session.ice, relay_only=value == "relay"))
             case "certificates":
                 valid = (
                     isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], Certificate)
@@ -139,19 +141,33 @@ def read_channel_options(label: str, options: Mapping[str, Any]) -> tuple[Channe
     return ChannelConfig(label=label, **values), stream_id
 
 
-def _check_ice_servers(servers: object) -> None:
+def _read_ice_servers(servers: object) -> tuple[Server, ...]:
+    """Read the list of servers; each URL is a server of its own.
+
+    Credentials count if they are text, and then they win over those in the URL, as in Godot's plugin.
+    """
     if not isinstance(servers, list | tuple):
-        return  # Godot: no servers
-    for server in servers:
-        _expect(isinstance(server, Mapping), "iceServers", server, "dictionaries with the key 'urls'")
-        urls = server.get("urls")
+        return ()  # Godot: no servers
+    read: list[Server] = []
+    for entry in servers:
+        _expect(isinstance(entry, Mapping), "iceServers", entry, "dictionaries with the key 'urls'")
+        urls = entry.get("urls")
         listed = urls if isinstance(urls, list | tuple) else [urls]
         if not all(isinstance(url, str) and url for url in listed):
             error = RTCError(f"iceServers: urls {urls!r} is not allowed: give a URL or a list of them")
             error.code = Error.FAILED
             raise error
-    if servers:
-        _logger.warning("STUN and TURN servers are not used yet: only host candidates are gathered")
+        for text in listed:
+            url = parse_url(text)
+            username, credential = entry.get("username"), entry.get("credential")
+            read.append(
+                Server(
+                    url,
+                    username if isinstance(username, str) else url.username or "",
+                    credential if isinstance(credential, str) else url.password or "",
+                )
+            )
+    return tuple(dict.fromkeys(read))
 
 
 def _read_libdatachannel(

@@ -37,16 +37,7 @@ class Driver:
     def gather(self) -> None:
         """Open the sockets and watch them."""
         self._transport.gather()
-        if self._readers or self._thread is not None:
-            return
-        descriptors = self._transport.descriptors
-        try:
-            for descriptor in descriptors:
-                self._loop.add_reader(descriptor, self._step)
-                self._readers.append(descriptor)
-        except NotImplementedError:
-            # Windows' proactor loop knows no readers.
-            self._thread = _ReaderThread(self._loop, list(descriptors), self._step)
+        self._watch()
 
     def wake(self) -> None:
         """Step in the loop's next turn: what is queued until then leaves together."""
@@ -62,15 +53,34 @@ class Driver:
         self._unwatch()
         self._transport.close()
 
-    def _unwatch(self) -> None:
-        for descriptor in self._readers:
-            self._loop.remove_reader(descriptor)
-        for descriptor in self._writers:
-            self._loop.remove_writer(descriptor)
-        self._readers, self._writers = [], []
+    def _watch(self) -> None:
+        """Watch the descriptors that the transport has now."""
+        descriptors = self._transport.descriptors
+        if descriptors == self._readers:
+            return
         if self._thread is not None:
             self._thread.stop()
             self._thread = None
+        try:
+            for descriptor in self._readers:
+                self._loop.remove_reader(descriptor)
+            for descriptor in descriptors:
+                self._loop.add_reader(descriptor, self._step)
+        except NotImplementedError:
+            # Windows' proactor loop knows no readers.
+            self._thread = _ReaderThread(self._loop, list(descriptors), self._step)
+        self._readers = list(descriptors)
+
+    def _unwatch(self) -> None:
+        if self._thread is not None:
+            self._thread.stop()
+            self._thread = None
+        else:
+            for descriptor in self._readers:
+                self._loop.remove_reader(descriptor)
+            for descriptor in self._writers:
+                self._loop.remove_writer(descriptor)
+        self._readers, self._writers = [], []
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -82,12 +92,13 @@ class Driver:
         self._transport.step()
         self._stepped()
         if not self._is_closed:
+            self._watch()
             self._watch_writers()
             self._rearm()
 
     def _watch_writers(self) -> None:
-        blocked = self._transport.blocked_descriptors() if self._transport.is_blocked else []
-        if blocked != self._writers and self._readers:
+        blocked = self._transport.blocked_descriptors()
+        if blocked != self._writers and self._thread is None:
             for descriptor in self._writers:
                 self._loop.remove_writer(descriptor)
             for descriptor in blocked:

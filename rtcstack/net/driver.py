@@ -11,6 +11,7 @@ from rtcstack.errors import InvalidState, RTCError
 from rtcstack.net.interfaces import Interface, usable_interfaces
 from rtcstack.net.options import Options
 from rtcstack.net.readiness import Watch, wait_for_any
+from rtcstack.net.servers import ServerLinks, ServerSession
 from rtcstack.net.udp import Address, SocketStats, UdpSocket, bind
 
 __all__ = ["Network", "OsNetwork", "OsTransport", "Session", "Transport"]
@@ -23,8 +24,12 @@ _LAST_ROUNDS = 64
 """Times that close() asks a session for what it has left: a session that never ends must not keep it."""
 
 
-class Session(Protocol):
+class Session(ServerSession, Protocol):
     """What a driver needs of a session; times are seconds on the network's clock."""
+
+    @property
+    def asks_servers(self) -> bool:
+        """Whether names will have to be resolved or connections to be opened."""
 
     @property
     def deadline(self) -> float:
@@ -35,9 +40,6 @@ class Session(Protocol):
 
     def end_of_local_candidates(self) -> object:
         """Take notice that no more sockets will come."""
-
-    def receive(self, local: Address, remote: Address, datagrams: list[bytes], now: float) -> object:
-        """Take datagrams that came from `remote` to our socket at `local`."""
 
     def handle_timeout(self, now: float) -> object:
         """Do what is due at `deadline` (math.inf: nothing is)."""
@@ -87,6 +89,7 @@ class OsTransport:
         "_has_more",
         "_is_blocked",
         "_options",
+        "_servers",
         "_session",
         "_sockets",
         "_watch",
@@ -97,11 +100,12 @@ class OsTransport:
     def __init__(self, session: Session, options: Options) -> None:
         self.stats = SocketStats()
         self.descriptors: list[int] = []
-        """File descriptors whose readability makes step() due; only gather() and close() change them."""
+        """File descriptors whose readability makes step() due; a new list whenever they change."""
         self._session = session
         self._options = options
         self._sockets: dict[Address, UdpSocket] = {}
         self._watch = Watch()
+        self._servers: ServerLinks | None = None
         self._gathered = False
         self._has_more = False
         self._is_blocked = False
@@ -118,12 +122,13 @@ class OsTransport:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether datagrams wait until the kernel has room for them."""
-        return self._is_blocked
+        """Whether something waits until the kernel has room for it, or a connection until it is there."""
+        return self._is_blocked or (self._servers is not None and bool(self._servers.blocked_descriptors()))
 
     def blocked_descriptors(self) -> list[int]:
         """File descriptors whose writability makes step() due."""
-        return [sock.fileno() for sock in self._sockets.values() if sock.is_blocked]
+        blocked = [sock.fileno() for sock in self._sockets.values() if sock.is_blocked]
+        return blocked if self._servers is None else blocked + self._servers.blocked_descriptors()
 
     def gather(self) -> None:
         """Open a socket on every usable address and tell the session; the second call does nothing.
@@ -152,6 +157,9 @@ class OsTransport:
             self.descriptors.append(sock.fileno())
             self._session.add_local_address(sock.address, interface.name)
         self._session.end_of_local_candidates()
+        if self._session.asks_servers:
+            self._servers = ServerLinks(self._session)
+            self._watch_servers()
         if exhausted is not None and not self._sockets:
             raise exhausted
 
@@ -162,6 +170,8 @@ class OsTransport:
         """
         session = self._session
         received = sent = 0
+        if self._servers is not None:
+            received = self._servers.step(time.monotonic())
         was_due = False
         ready = self._watch.readable()
         while True:
@@ -184,6 +194,8 @@ class OsTransport:
             ready = [sock for sock in ready if not sock.is_drained]
             if not ready or received + sent >= _STEP_DATAGRAMS:
                 break
+        if self._servers is not None:
+            self._watch_servers()
         self._has_more = bool(ready) or sent >= _STEP_DATAGRAMS
         return was_due or received + sent > 0
 
@@ -203,10 +215,18 @@ class OsTransport:
         self._gathered = True
         self._has_more = self._is_blocked = False
         self._watch = Watch()
+        if self._servers is not None:
+            self._servers.close()
         self.descriptors = []
         for sock in self._sockets.values():
             sock.close()
         self._sockets.clear()
+
+    def _watch_servers(self) -> None:
+        servers = self._servers
+        if servers is not None:
+            own = [sock.fileno() for sock in self._sockets.values()]
+            self.descriptors = own + servers.descriptors()
 
     def _flush(self) -> bool:
         left = [sock for sock in self._sockets.values() if not sock.flush()]
@@ -216,7 +236,8 @@ class OsTransport:
     def _send(self, local: Address, remote: Address, datagrams: list[bytes]) -> None:
         sock = self._sockets.get(local)
         if sock is None:
-            self.stats.dropped += len(datagrams)
+            if self._servers is None or not self._servers.send(local, datagrams):
+                self.stats.dropped += len(datagrams)
         elif not sock.send(remote, datagrams):
             self._is_blocked = True
 

@@ -18,6 +18,7 @@ from rtcstack.peer.signal import Signal
 from rtcstack.sdp import SignalingState
 from rtcstack.session import (
     BufferedAmountLow,
+    CandidateError,
     ConnectionState,
     ConnectionStateChanged,
     GatheringState,
@@ -66,6 +67,7 @@ class PeerConnection:
       gathering_state_changed(state)             a GATHERING_STATE_* value
       signaling_state_changed(state)             a SIGNALING_STATE_* value
       selected_pair_changed(local, remote)       "ip:port" of both ends of the path that data takes
+      ice_candidate_error(url, code, reason)     a server gave no address; 701: no answer of use came
 
     Raises:
         InvalidParameter, RTCError: a value of the configuration is not allowed.
@@ -102,6 +104,7 @@ class PeerConnection:
         self.gathering_state_changed: Signal[GatheringState] = Signal("gathering_state_changed")
         self.signaling_state_changed: Signal[SignalingState] = Signal("signaling_state_changed")
         self.selected_pair_changed: Signal[str, str] = Signal("selected_pair_changed")
+        self.ice_candidate_error: Signal[str, int, str] = Signal("ice_candidate_error")
         self._given_network = network
         self._random_bytes = random_bytes
         self._start(read_configuration(configuration or {}))
@@ -290,6 +293,8 @@ class PeerConnection:
             case ChannelClosed(channel, reason):
                 self._call(self._face(channel).closed, reason)
                 del self._channels[channel]
+            case CandidateError(url, _, code, reason):
+                self._call(self.ice_candidate_error, url, code, reason)
             case ConnectionStateChanged(state):
                 self._call(self.connection_state_changed, state)
             case GatheringStateChanged(state):

@@ -2,6 +2,7 @@
 
 from rtcstack.session.events import (
     BufferedAmountLow,
+    CandidateError,
     ConnectionState,
     ConnectionStateChanged,
     GatheringState,
@@ -12,12 +13,14 @@ from rtcstack.session.events import (
     SessionEvent,
     SignalingStateChanged,
 )
+from rtcstack.session.gatherer import Server, StreamRequest
 from rtcstack.session.options import SessionOptions
 from rtcstack.session.session import PeerSession
 from rtcstack.session.stats import ChannelStats, DtlsStats, PairStats, Stats, format_address
 
 __all__ = [
     "BufferedAmountLow",
+    "CandidateError",
     "ChannelStats",
     "ConnectionState",
     "ConnectionStateChanged",
@@ -29,9 +32,11 @@ __all__ = [
     "PairStats",
     "PeerSession",
     "SelectedPairChanged",
+    "Server",
     "SessionEvent",
     "SessionOptions",
     "SignalingStateChanged",
     "Stats",
+    "StreamRequest",
     "format_address",
 ]

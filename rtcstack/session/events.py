@@ -10,6 +10,7 @@ from rtcstack.sdp import SignalingState
 
 __all__ = [
     "BufferedAmountLow",
+    "CandidateError",
     "ConnectionState",
     "ConnectionStateChanged",
     "GatheringState",
@@ -62,6 +63,21 @@ class LocalCandidate:
 
 
 @dataclass(frozen=True, slots=True)
+class CandidateError:
+    """A STUN or TURN server gave no address; gathering goes on with the others.
+
+    url     of the server, without credentials.
+    local   (ip, port) that asked; None if it did not come to that.
+    code    the STUN error code, or 701 where no answer of use came.
+    """
+
+    url: str
+    local: tuple[str, int] | None
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionStateChanged:
     """The connection has entered a state; reason is a sentence where something went wrong or ended."""
 
@@ -101,6 +117,7 @@ class BufferedAmountLow:
 SessionEvent = (
     LocalDescription
     | LocalCandidate
+    | CandidateError
     | ConnectionStateChanged
     | GatheringStateChanged
     | SignalingStateChanged

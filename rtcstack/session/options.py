@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rtcstack import dtls, ice, sctp
+from rtcstack import dtls, ice, sctp, turn
 from rtcstack.dtls import Certificate
+from rtcstack.session.gatherer import Server
 
 __all__ = ["SessionOptions"]
 
@@ -35,6 +36,12 @@ class SessionOptions:
 
     max_early_datagrams: int = 32
     """Most DTLS datagrams kept while there is no remote description: a whole flight, several times."""
+
+    servers: tuple[Server, ...] = ()
+    """STUN and TURN servers to ask for addresses."""
+
+    turn: turn.Options = field(default_factory=turn.Options)
+    """Numbers of the clients of these servers."""
 
     ice: ice.Options = field(default_factory=ice.Options)
     """Numbers of the ICE agent."""

@@ -12,15 +12,16 @@ from rtcstack.datachannel import Channel, ChannelConfig, ChannelState
 from rtcstack.dtls import Certificate
 from rtcstack.errors import Closed, InvalidParameter, InvalidState, MessageTooLarge
 from rtcstack.sdp import (
-    CandidateLine,
     LocalParameters,
     RemoteParameters,
     SignalingState,
     is_end_of_candidates,
     parse_candidate,
 )
+from rtcstack.session.candidates import from_line, to_line
 from rtcstack.session.events import (
     BufferedAmountLow,
+    CandidateError,
     ConnectionState,
     ConnectionStateChanged,
     GatheringState,
@@ -31,6 +32,16 @@ from rtcstack.session.events import (
     SessionEvent,
     SignalingStateChanged,
 )
+from rtcstack.session.gatherer import Event as ServerEvent
+from rtcstack.session.gatherer import (
+    Gathered,
+    Gatherer,
+    Relayed,
+    RelayLost,
+    ServerFailed,
+    ServerReflexive,
+    StreamRequest,
+)
 from rtcstack.session.negotiator import Negotiator, RemoteDescription, setup_for_answer
 from rtcstack.session.options import SessionOptions
 from rtcstack.session.stats import DtlsStats, PairStats, Stats, channel_stats, counters
@@ -38,6 +49,8 @@ from rtcstack.session.stats import DtlsStats, PairStats, Stats, channel_stats, c
 __all__ = ["Address", "PeerSession"]
 
 Address = tuple[str, int]
+Batches = list[tuple[Address, Address, list[bytes]]]
+"""(local address, remote address, datagrams) each."""
 
 _OPEN = ChannelState.OPEN
 _PPID_TEXT = datachannel.PPID_STRING
@@ -92,6 +105,7 @@ class PeerSession:
         self._negotiator = Negotiator(int.from_bytes(random_bytes(8)) >> 2)
         self._own_certificate = options.certificate
         self._agent: ice.Agent | None = None
+        self._gatherer: Gatherer | None = None
         self._dtls: dtls.Endpoint | None = None
         self._association: sctp.Association | None = None
         self._role: str | None = None
@@ -116,7 +130,7 @@ class PeerSession:
         """Our description in force, with the candidates gathered so far; "" before the first."""
         agent = self._agent
         lines = (
-            tuple(_candidate_line(c, agent.ufrag) for c in agent.local_candidates if c.type != "prflx")
+            tuple(to_line(c, agent.ufrag) for c in agent.local_candidates if c.type != "prflx")
             if agent is not None
             else ()
         )
@@ -196,7 +210,7 @@ class PeerSession:
         elif candidate is None:
             agent.end_of_remote_candidates()
         elif candidate.ufrag in (None, remote.parameters.ufrag):
-            agent.add_remote_candidate(_ice_candidate(candidate))
+            agent.add_remote_candidate(from_line(candidate))
         else:
             self.drops["candidate_of_other_generation"] += 1
         self._pump()
@@ -250,7 +264,7 @@ class PeerSession:
         limits = [size for size in (self.options.max_message_size, remote.max_message_size) if size]
         self.max_send_size = min(limits, default=0)
         for candidate in remote.candidates:
-            agent.add_remote_candidate(_ice_candidate(candidate))
+            agent.add_remote_candidate(from_line(candidate))
         if remote.end_of_candidates:
             agent.end_of_remote_candidates()
 
@@ -272,12 +286,51 @@ class PeerSession:
         """
         if self._agent is not None:
             self._agent.add_local_address(address, interface=interface)
+        if self._gatherer is not None:
+            self._gatherer.add_base(address)
 
     def end_of_local_candidates(self) -> None:
         """Say that every socket has been offered."""
-        if self._agent is not None and self.gathering_state is GatheringState.GATHERING:
+        if self._agent is not None and self.wants_sockets:
             self.wants_sockets = False
-            self._agent.end_of_local_candidates()
+            if self._gatherer is not None:
+                self._gatherer.end_of_bases()
+            else:
+                self._agent.end_of_local_candidates()
+            self._pump()
+
+    @property
+    def asks_servers(self) -> bool:
+        """Whether there are STUN or TURN servers: take_lookups() and take_stream_requests() need answers."""
+        return self._gatherer is not None
+
+    def take_lookups(self) -> list[str]:
+        """Hand over names of servers to be resolved; resolved() takes the answers."""
+        return self._gatherer.take_lookups() if self._gatherer is not None else []
+
+    def resolved(self, host: str, addresses: list[str], reason: str) -> None:
+        """Take the IP addresses of a server's name; none, and the reason, if it has none."""
+        if self._gatherer is not None:
+            self._gatherer.resolved(host, addresses, reason)
+            self._pump()
+
+    def take_stream_requests(self) -> list[StreamRequest]:
+        """Hand over connections to servers to be opened; stream_opened() or stream_closed() answer.
+
+        What arrives by one goes to receive() and what is to be sent comes from take_packets(), with its key
+        for the local address.
+        """
+        return self._gatherer.take_stream_requests() if self._gatherer is not None else []
+
+    def stream_opened(self, key: Address, now: float) -> None:
+        """Note that a connection to a server is there."""
+        if self._gatherer is not None:
+            self._gatherer.stream_opened(key, now)
+
+    def stream_closed(self, key: Address, reason: str, now: float) -> None:
+        """Note that a connection to a server could not be opened, or is gone."""
+        if self._gatherer is not None:
+            self._gatherer.stream_closed(key, reason, now)
             self._pump()
 
     @property
@@ -288,9 +341,15 @@ class PeerSession:
         return self._own_certificate
 
     def _start_ice(self, *, controlling: bool) -> ice.Agent:
-        self._agent = ice.Agent(
-            controlling=controlling, random_bytes=self._random_bytes, options=self.options.ice
-        )
+        options = self.options
+        self._agent = ice.Agent(controlling=controlling, random_bytes=self._random_bytes, options=options.ice)
+        if options.servers:
+            self._gatherer = Gatherer(
+                options.servers,
+                random_bytes=self._random_bytes,
+                options=options.turn,
+                wants_reflexive=not options.ice.relay_only,
+            )
         return self._agent
 
     def _start_gathering(self) -> None:
@@ -388,8 +447,19 @@ class PeerSession:
         local       address of the socket.  remote: address of the sender.
         Source: RFC 7983 section 7 (first byte 0 to 3 is STUN, 20 to 63 DTLS).
         """
+        gatherer = self._gatherer
+        if self.is_finished:
+            return
+        if gatherer is not None and gatherer.owns(local, remote):
+            for relayed, peer, packets in gatherer.receive(local, remote, datagrams, now):
+                self._receive_from_peer(relayed, peer, packets, now)
+        else:
+            self._receive_from_peer(local, remote, datagrams, now)
+        self._pump()
+
+    def _receive_from_peer(self, local: Address, remote: Address, datagrams: list[bytes], now: float) -> None:
         agent = self._agent
-        if agent is None or self.is_finished:
+        if agent is None:
             return
         self.activity += 1
         records = [datagram for datagram in datagrams if datagram and 19 < datagram[0] < 64]
@@ -408,7 +478,6 @@ class PeerSession:
                 self.drops["early_overflow"] += len(records[room:])
             else:
                 self._receive_records(records, now)
-        self._pump()
 
     def _receive_records(self, records: list[bytes], now: float) -> None:
         agent, endpoint = self._agent, self._dtls
@@ -430,7 +499,7 @@ class PeerSession:
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due: call it when the clock reaches `deadline`."""
-        for layer in (self._agent, self._dtls, self._association):
+        for layer in (self._agent, self._gatherer, self._dtls, self._association):
             if layer is not None and layer.deadline <= now:
                 layer.handle_timeout(now)
         if self._connect_deadline <= now:
@@ -448,12 +517,12 @@ class PeerSession:
     def deadline(self) -> float:
         """Seconds, on the driver's clock, at which handle_timeout() is due; math.inf for never."""
         deadline = min(self._connect_deadline, self._close_deadline)
-        for layer in (self._agent, self._dtls, self._association):
+        for layer in (self._agent, self._gatherer, self._dtls, self._association):
             if layer is not None and layer.deadline < deadline:
                 deadline = layer.deadline
         return deadline
 
-    def take_packets(self, now: float) -> list[tuple[Address, Address, list[bytes]]]:
+    def take_packets(self, now: float) -> Batches:
         """Build and hand over what is to be sent: (local address, remote address, datagrams) each.
 
         Then: send it and call again, until the list is empty.
@@ -480,10 +549,28 @@ class PeerSession:
             datagrams = endpoint.take_packets(now)
             if datagrams:
                 out.append((pair.local_address, pair.remote_address, datagrams))
+        if self._gatherer is not None:
+            out = self._route(out, self._gatherer, now)
         if self._is_ending and not out:
             agent.close()
             self.is_finished = True
+            if self._gatherer is not None:
+                # The goodbye has left through the relays: now they can be given back.
+                self._gatherer.close()
+                out = self._gatherer.take_packets(now)
         return out
+
+    def _route(self, batches: Batches, gatherer: Gatherer, now: float) -> Batches:
+        """Put what leaves from a relay into what goes to its server, and ask the servers what is due."""
+        if gatherer.relays:
+            for local, remote, datagrams in batches:
+                if local in gatherer.relays:
+                    gatherer.relay(local, remote, datagrams)
+            batches = [batch for batch in batches if batch[0] not in gatherer.relays]
+        if gatherer.has_packets or gatherer.deadline <= now:
+            batches += gatherer.take_packets(now)
+            self._pump()
+        return batches
 
     def _flush_channels(self, association: sctp.Association, now: float) -> None:
         """Hand the association what the channels have for it, before later data of theirs."""
@@ -538,6 +625,9 @@ class PeerSession:
         if self._agent is not None:
             for ice_event in self._agent.take_events():
                 self._on_ice(ice_event)
+        if self._gatherer is not None:
+            for server_event in self._gatherer.take_events():
+                self._on_server(server_event)
         if self._dtls is not None:
             for dtls_event in self._dtls.take_events():
                 self._on_dtls(dtls_event)
@@ -551,17 +641,37 @@ class PeerSession:
                 self._set_up_stream(channel_event.channel)
         self.activity += len(self._events) - before
 
+    def _on_server(self, event: ServerEvent) -> None:
+        agent = self._agent
+        assert agent is not None
+        match event:
+            case ServerReflexive(base, mapped, server):
+                agent.add_reflexive(base, mapped, server=server)
+            case Relayed(relayed, mapped, server, protocol):
+                agent.add_relayed(relayed, mapped, server=server, protocol=protocol)
+            case RelayLost(relayed, reason):
+                _logger.debug("relay %s is gone: %s", relayed, reason)
+                agent.remove_local(relayed)
+            case ServerFailed(url, local, code, reason):
+                self._events.append(CandidateError(url, local, code, reason))
+            case Gathered():
+                agent.end_of_local_candidates()
+        for ice_event in agent.take_events():
+            self._on_ice(ice_event)
+
     def _on_ice(self, event: ice.Event) -> None:
         agent = self._agent
         assert agent is not None
         match event:
             case ice.LocalCandidate(candidate):
-                line = _candidate_line(candidate, agent.ufrag).write()
+                line = to_line(candidate, agent.ufrag).write()
                 self._events.append(LocalCandidate(*self._negotiator.media, line))
             case ice.EndOfLocalCandidates():
                 self._set_gathering_state(GatheringState.COMPLETE)
             case ice.PairSelected(pair):
                 self._events.append(SelectedPairChanged(pair.local_address, pair.remote_address))
+                if self._gatherer is not None and pair.local_address in self._gatherer.relays:
+                    self._gatherer.bind(pair.local_address, pair.remote_address)
                 if self._dtls is not None and pair.rtt:
                     self._dtls.set_rtt(pair.rtt)
             case ice.StateChanged(ice.IceState.FAILED):
@@ -687,32 +797,3 @@ class PeerSession:
     def _set_gathering_state(self, state: GatheringState) -> None:
         self.gathering_state = state
         self._events.append(GatheringStateChanged(state))
-
-
-def _candidate_line(candidate: ice.Candidate, ufrag: str) -> CandidateLine:
-    return CandidateLine(
-        foundation=candidate.foundation,
-        component=candidate.component,
-        transport=candidate.transport,
-        priority=candidate.priority,
-        address=candidate.address,
-        port=candidate.port,
-        type=candidate.type,
-        related_address=candidate.related_address,
-        related_port=candidate.related_port,
-        extensions=(("ufrag", ufrag),),
-    )
-
-
-def _ice_candidate(line: CandidateLine) -> ice.Candidate:
-    return ice.Candidate(
-        foundation=line.foundation,
-        component=line.component,
-        transport=line.transport,
-        priority=line.priority,
-        address=line.address,
-        port=line.port,
-        type=line.type,
-        related_address=line.related_address,
-        related_port=line.related_port,
-    )

@@ -28,6 +28,7 @@ class EchoSession:
         self.outgoing: list[tuple[Address, Address, list[bytes]]] = []
         self.timeouts: list[float] = []
         self.echo = echo
+        self.asks_servers = False
 
     @property
     def address(self) -> Address:
@@ -43,6 +44,21 @@ class EchoSession:
         self.received += datagrams
         if self.echo:
             self.outgoing.append((local, remote, datagrams))
+
+    def take_lookups(self) -> list[str]:
+        return []
+
+    def resolved(self, host: str, addresses: list[str], reason: str) -> None:
+        raise AssertionError("nothing was asked")
+
+    def take_stream_requests(self) -> list[Any]:
+        return []
+
+    def stream_opened(self, key: Address, now: float) -> None:
+        raise AssertionError("nothing was asked")
+
+    def stream_closed(self, key: Address, reason: str, now: float) -> None:
+        raise AssertionError("nothing was asked")
 
     def handle_timeout(self, now: float) -> None:
         self.timeouts.append(now)

@@ -1,0 +1,133 @@
+"""STUN and TURN servers of the configuration: candidates, relays, and servers that are of no help."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from turn_server import host_turn_server
+
+from rtcstack import Error, InvalidParameter, PeerConnection, RTCError, poll
+from rtcstack.testing import VirtualNetwork
+
+USERS = {"user": "secret"}
+TURN = {"urls": "turn:10.0.0.1", "username": "user", "credential": "secret"}
+CHAT = {"id": 1, "negotiated": True}
+
+
+class Three:
+    """A server at 10.0.0.1, and two peers that are configured to use it."""
+
+    def __init__(self, servers: list[dict[str, Any]], **configuration: Any) -> None:
+        self.network = VirtualNetwork(seed=1, delay=0.01)
+        self.server = host_turn_server(self.network, self.network.host("server"), users=USERS)
+        self.a, self.b = self.both = tuple(
+            PeerConnection(
+                {"iceServers": servers, **configuration},
+                network=self.network.host(name),
+                random_bytes=random.Random(name).randbytes,
+            )
+            for name in "ab"
+        )
+        self.chat_a, self.chat_b = (peer.create_data_channel("chat", CHAT) for peer in self.both)
+        self.candidates: list[str] = []
+        self.errors: list[tuple[str, int, str]] = []
+        for here, there in (self.both, self.both[::-1]):
+            here.session_description_created.connect(there.set_remote_description)
+            here.ice_candidate_created.connect(there.add_ice_candidate)
+        self.a.ice_candidate_created.connect(lambda *candidate: self.candidates.append(candidate[2]))
+        self.a.ice_candidate_error.connect(lambda *error: self.errors.append(error))
+        self.a.create_offer()
+
+    def run(self, until: Any, limit: float = 10.0) -> bool:
+        end = self.network.now + limit
+        while not until():
+            if self.network.now >= end:
+                return False
+            self.network.run(0.005)
+            poll(self.both)
+        return True
+
+    def is_open(self) -> bool:
+        return self.chat_a.get_ready_state() == self.chat_b.get_ready_state() == self.chat_a.STATE_OPEN
+
+    def is_gathered(self) -> bool:
+        return self.a.get_gathering_state() == self.a.GATHERING_STATE_COMPLETE
+
+
+def types(candidates: list[str]) -> list[str]:
+    return [line.split(" typ ")[1].split()[0] for line in candidates]
+
+
+def test_a_relay_is_gathered_beside_the_host_candidates_and_the_direct_path_wins() -> None:
+    three = Three([TURN])
+    assert three.run(three.is_open)
+    assert three.run(three.is_gathered)
+    assert types(three.candidates) == ["host", "relay"]
+    pair = three.a.get_stats().selected_pair
+    assert pair is not None
+    assert (pair.local_type, pair.remote_type) == ("host", "host")
+
+
+def test_relay_only_shows_no_other_address_and_carries_everything() -> None:
+    """RFC 8828 mode 4."""
+    three = Three([TURN], iceTransportPolicy="relay")
+    assert three.run(three.is_open)
+    assert types(three.candidates) == ["relay"]
+    assert "10.0.0.2" not in "".join(three.candidates) + three.a.get_local_description()
+    sent = [bytes([i]) * 5000 for i in range(100)]
+    for payload in sent:
+        three.chat_a.put_packet(payload)
+    three.a.close()
+    assert three.run(lambda: three.b.get_connection_state() == three.b.STATE_CLOSED)
+    assert [three.chat_b.get_packet() for _ in range(three.chat_b.get_available_packet_count())] == sent
+
+
+def test_the_offer_does_not_wait_for_dead_servers_and_each_says_why() -> None:
+    dead = [{"urls": ["stun:10.0.77.1", "turn:10.0.77.2", "stun:nobody.invalid"]}]
+    three = Three(dead)
+    three.a.poll()
+    assert three.a.get_signaling_state() == three.a.SIGNALING_STATE_HAVE_LOCAL_OFFER
+    assert three.network.now == 0
+    assert three.run(three.is_open)
+    assert three.network.now < 1
+    assert three.run(three.is_gathered)
+    assert three.network.now == pytest.approx(5, abs=0.5)
+    assert {url: code for url, code, _ in three.errors} == {
+        "stun:10.0.77.1:3478": 701,
+        "turn:10.0.77.2:3478": 701,
+        "stun:nobody.invalid:3478": 701,
+    }
+
+
+def test_a_wrong_password_is_told_and_harms_nobody() -> None:
+    three = Three([{**TURN, "credential": "wrong"}])
+    assert three.run(three.is_open)
+    assert three.run(three.is_gathered)
+    ((url, code, reason),) = three.errors
+    assert (url, code) == ("turn:10.0.0.1:3478", 401)
+    assert "password" in reason
+    assert types(three.candidates) == ["host"]
+
+
+@pytest.mark.parametrize(
+    ("servers", "code"),
+    [
+        (["stun:example.org"], Error.ERR_INVALID_PARAMETER),
+        ([{}], Error.FAILED),
+        ([{"urls": 5}], Error.FAILED),
+        ([{"urls": ["stun:example.org", ""]}], Error.FAILED),
+        ([{"urls": "http://example.org"}], Error.ERR_INVALID_PARAMETER),
+        ([{"urls": "turn:example.org:99999"}], Error.ERR_INVALID_PARAMETER),
+    ],
+)
+def test_a_bad_server_is_refused_at_construction(servers: list[Any], code: Error) -> None:
+    with pytest.raises(RTCError) as caught:
+        PeerConnection({"iceServers": servers})
+    assert caught.value.code == code
+
+
+def test_an_unknown_policy_is_refused() -> None:
+    with pytest.raises(InvalidParameter, match="iceTransportPolicy"):
+        PeerConnection({"iceTransportPolicy": "some"})
