@@ -287,7 +287,7 @@ class Peer:
 
     def read(self, packet: bytes) -> list[Chunk]:
         """Read a packet of A; its size and checksum must be right."""
-        assert len(packet) <= self.a.options.mtu
+        assert len(packet) <= max(self.a.options.mtu, self.a.options.path_mtu_limit)
         assert not len(packet) & 3, f"{len(packet)} bytes"
         accept_zero = any(kind == ZERO_CHECKSUM_ACCEPTABLE for kind, _ in self.parameters)
         assert is_intact(packet, checksum_seed(packet), accept_zero), "wrong checksum"

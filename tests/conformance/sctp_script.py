@@ -349,6 +349,22 @@ class HeartbeatAck(Heartbeat):
 
 
 @dataclass(frozen=True)
+class Pad(Chunk):
+    """PAD; size is the one of the whole chunk."""
+
+    TYPE = wire.PAD
+
+    size: int = ANY
+
+    def write(self, z: Peer) -> bytes:
+        return wire.Pad(plain(self.size, 100)).write()
+
+    @classmethod
+    def read(cls, chunk: bytes, z: Peer) -> Self:
+        return cls(wire.Pad.parse(chunk).size)
+
+
+@dataclass(frozen=True)
 class Error(Chunk):
     """ERROR with one cause; value is what the cause holds."""
 
@@ -446,6 +462,6 @@ READERS: dict[int, type[Chunk]] = {
     kind.TYPE: kind
     for kind in (
         Init, InitAck, CookieEcho, CookieAck, Data, IData, Sack, ForwardTsn, IForwardTsn, ReConfig,
-        Heartbeat, HeartbeatAck, Error, Abort, Shutdown, ShutdownAck, ShutdownComplete,
+        Heartbeat, HeartbeatAck, Pad, Error, Abort, Shutdown, ShutdownAck, ShutdownComplete,
     )
 }  # fmt: skip

@@ -578,10 +578,10 @@ def test_a_cookie_says_what_was_agreed_on_not_what_is_claimed_later():
     assert not a.association.features.reconfiguration
 
 
-def test_a_thousand_inits_leave_nothing_behind():
+def test_hundreds_of_inits_leave_nothing_behind():
     """RFC 9260 §5.1 B: no state is kept for an INIT, and each is answered with one packet at most."""
     a, z = ladder()
-    for tag in range(1, 1001):
+    for tag in range(1, 301):
         z.send(Init(tag=tag))
         z.expect(InitAck())
     assert a.state is CLOSED
@@ -593,12 +593,12 @@ def test_inits_that_come_in_one_batch_are_answered_one_to_one_at_most():
     _, z = ladder()
     z.send(Init())
     z.expect(InitAck())
-    z.deliver(*[z.packet_of(Init(), tag=0)] * 5000)
+    z.deliver(*[z.packet_of(Init(), tag=0)] * 1000)
     answers = 0
     while z.is_heard:
         z.expect(InitAck())
         answers += 1
-    assert 1 <= answers <= 5000
+    assert 1 <= answers <= 1000
 
 
 # -- parameters that are not known ---------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def test_fragments_that_never_become_a_message_fill_no_more_than_the_window(flag
 
 @pytest.mark.parametrize("flags", ["BE", "B"])
 def test_messages_that_wait_for_an_earlier_one_fill_no_more_than_the_window(flags):
-    """RFC 9260 §6.2: in sequence by TSN, but the first message never comes: twice the window, then the end."""
+    """RFC 9260 §6.2: in sequence by TSN, but the first message never comes: twice the window at most."""
     a, z = established(receive_window=WINDOW, max_message_size=50_000)
     taken = 0
     for tsn in range(1, 1000):
