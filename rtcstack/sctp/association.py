@@ -40,6 +40,9 @@ from rtcstack.serial import U32
 
 __all__ = ["Association"]
 
+_LONGEST_SACK_DELAY = 0.5
+"""Seconds for which a SACK may be delayed at most (RFC 9260 section 6.2)."""
+
 _chunk_head = struct.Struct("!BBH").unpack_from
 
 
@@ -63,6 +66,8 @@ class Association(LifeCycle):
         if options.congestion_control not in CONTROLLERS:
             names = ", ".join(sorted(CONTROLLERS))
             raise InvalidParameter(f"congestion_control {options.congestion_control!r} is none of {names}")
+        if not 0 <= options.sack_delay <= _LONGEST_SACK_DELAY:
+            raise InvalidParameter(f"sack_delay {options.sack_delay} s: from 0 to {_LONGEST_SACK_DELAY}")
         super().__init__(options, random_bytes)
         self.deadline = math.inf
         """Seconds: when handle_timeout() is to be called; math.inf = never."""
@@ -382,7 +387,9 @@ class Association(LifeCycle):
                         room -= length
                         total += length
                         chunks += 1
-                        if interleaving:
+                        if reset.deferred_tsn is not None and reset.holds_back(tsn, stream_id):
+                            reset.keep(tsn, stream_id, number, ppid, flags, payload)
+                        elif interleaving:
                             reassembly.add_interleaved(stream_id, number, ppid, flags, payload)
                         else:
                             reassembly.add(tsn, stream_id, number, ppid, flags, payload)
@@ -515,8 +522,9 @@ class Association(LifeCycle):
         state = self.state
         if state is COOKIE_ECHOED:
             if self._first_chunk:
-                first, self._first_chunk = self._first_chunk, b""
-                sender.fill_behind_cookie(packets, first, now)
+                sender.fill_behind_cookie(packets, [self._first_chunk, *self._control], now)
+                self._first_chunk = b""
+                self._control.clear()
             return
         full = room = sender.mtu - HEADER_SIZE
         chunks: list[bytes] = []

@@ -17,11 +17,11 @@ acknowledged packet is (delivered now - delivered) / max(now - delivered_at, sen
 class CongestionControl:
     """What the sender tells a congestion controller and what it asks of it; to be derived from.
 
-    Windows and sizes are bytes of user data in flight, times seconds. The sender decides what is lost and
+    Windows and sizes are bytes of chunks in flight, times seconds. The sender decides what is lost and
     when a
     recovery begins and ends; the controller only sets `cwnd` and `pacing_rate`.
 
-    mtu               largest SCTP packet, bytes.
+    mtu               bytes of chunks that fill a packet.
     initial_window    packets of the first window.
     """
 
@@ -233,4 +233,6 @@ class NewReno(LossBased):
 
     def _reduce(self, now: float, flight: int) -> float:
         self._partial_bytes_acked = 0
-        return flight / 2
+        # The window, not the flight, which a SACK for a whole batch may have emptied; in a recovery the
+        # window is on its way to ssthresh.
+        return (self.ssthresh if self._recovering else self.cwnd) // 2

@@ -39,7 +39,7 @@ from rtcstack.sctp.packet import (
     write_header,
     write_packet,
 )
-from rtcstack.sctp.parameters import HOST_NAME_ADDRESS, STATE_COOKIE, find_parameter, write_parameter
+from rtcstack.sctp.parameters import HOST_NAME_ADDRESS, STATE_COOKIE, find_parameter, write_parameters
 from rtcstack.sctp.path_mtu import PathMtu
 from rtcstack.sctp.receiver import Receiver
 from rtcstack.sctp.rto import RoundTripTime
@@ -274,6 +274,9 @@ class LifeCycle:
         """
         chunk_type = packet[at]
         handler = self._HANDLERS.get(chunk_type)
+        if chunk_type == wire.COOKIE_ECHO and not is_intact(packet, self._seed_in, False):
+            self.stats.drop("wrong checksum")  # RFC 9653 section 5.3: it never goes without
+            return False
         if handler is not None:
             return handler(self, link, packet[at:end], now)
         self.stats.drop("unexpected chunk" if chunk_type in wire.CHUNK_NAMES else "unknown chunk")
@@ -335,7 +338,7 @@ class LifeCycle:
             self._begin(Agreement.between(ours, answer))
             self._first_chunk = self._handshake.cookie_echo = CookieEcho(cookie).write()
             if unknown := unknown_parameters(answer):
-                self._report((wire.UNRECOGNIZED_PARAMETERS, write_parameter(*unknown[0])[:_LARGEST_ECHO]))
+                self._report((wire.UNRECOGNIZED_PARAMETERS, write_parameters(unknown)[:_LARGEST_ECHO]))
             self._set_state(COOKIE_ECHOED)
             self._handshake.timer.start(now, self._rtt.rto)
 
@@ -495,6 +498,9 @@ class LifeCycle:
 
         Source: RFC 9260 section 8.3.
         """
+        if not self._sends:  # SHUTDOWN and SHUTDOWN ACK are repeated instead
+            self._heartbeat_due = math.inf
+            return
         interval = self.options.heartbeat_interval
         quiet_at = self._heard_at + interval
         if now < quiet_at:  # compared as it is scheduled: a sum and a difference round differently
@@ -508,6 +514,9 @@ class LifeCycle:
 
     def _probe_path(self, link: Link, now: float) -> None:
         """Try a larger packet."""
+        if not self._sends:
+            self._path_mtu.due = math.inf
+            return
         sender = link.sender
         if chunks := self._path_mtu.probe(now, max(self._rtt.rto, _LEAST_PROBE_TIME)):
             self._replies.append(write_packet(sender.header, chunks, sender.seed))
@@ -532,7 +541,7 @@ class LifeCycle:
     def _on_reconfig(self, link: Link, chunk: bytes, now: float) -> bool:
         """Source: RFC 6525 section 5.2."""
         if self._receives or self._sends:
-            link.reset.receive(ReConfig.parse(chunk))
+            link.reset.receive(ReConfig.parse(chunk), now)
         else:
             self.stats.drop("unexpected chunk")
         return True
@@ -543,7 +552,10 @@ class LifeCycle:
     # -- the end --------------------------------------------------------------------------------------------
 
     def _on_abort(self, link: Link, chunk: bytes, now: float) -> bool:
-        """Source: RFC 9260 section 9.1."""
+        """Source: RFC 9260 sections 8.5.1 B and 9.1."""
+        if chunk[1] & wire.REFLECTED:  # with this bit the tag has to be the peer's
+            self.stats.drop("wrong verification tag")
+            return False
         self._close(f"aborted by the peer: {describe_causes(Abort.parse(chunk).causes) or 'no reason given'}")
         return False
 
@@ -577,8 +589,9 @@ class LifeCycle:
         return True
 
     def _on_shutdown_complete(self, link: Link, chunk: bytes, now: float) -> bool:
-        ShutdownComplete.parse(chunk)
-        if self.state is SHUTDOWN_ACK_SENT:
+        if ShutdownComplete.parse(chunk).reflected:
+            self.stats.drop("wrong verification tag")
+        elif self.state is SHUTDOWN_ACK_SENT:
             self._close("shut down", graceful=True)
         else:
             self.stats.drop("unexpected chunk")

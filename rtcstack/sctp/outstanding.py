@@ -18,6 +18,7 @@ __all__ = [
     "ABANDONED",
     "ACKED",
     "AT",
+    "COST",
     "COUNT",
     "HEAD",
     "IN_FLIGHT",
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 Record = list[Any]
-"""One chunk: [STATE, SIZE, HEAD, STREAM, LIMITS, SENT, COUNT, PAYLOAD, AT].
+"""One chunk: [STATE, SIZE, HEAD, STREAM, LIMITS, SENT, COUNT, PAYLOAD, AT, COST].
 
 A list, because making one takes 60 ns and an object 300, and one is made for each chunk. It holds the
 message, not a copy of its part: what is in flight then costs little memory, and packets are built in memory
@@ -50,6 +51,7 @@ SENT = 5  # the Transmission of the last sending
 COUNT = 6  # how often it was sent
 PAYLOAD = 7  # the whole message
 AT = 8  # where in it the user data begins
+COST = 9  # bytes of the whole chunk with padding, which count against the windows (RFC 9260 section 7.2)
 
 IN_FLIGHT = 0
 ACKED = 1  # by a gap block
@@ -57,6 +59,9 @@ LOST = 2  # waits to be sent again
 ABANDONED = 3
 
 _HALF = 1 << 31
+
+_MANY_GAPS = 2 * 20
+"""Numbers in the gap blocks of a SACK from which on there may be more gaps than it tells."""
 
 
 def write_chunk(record: Record) -> bytes:
@@ -79,10 +84,10 @@ class Outstanding:
     acked        cumulative TSN ack point of the peer.
     advanced     advanced peer ack point (RFC 3758 section 3.5): `acked`, or behind it the last of the
                  abandoned chunks.
-    flight       bytes that are in flight.
-    delivered    bytes that the peer has said it has, in all.
-    lost         bytes found lost since the owner last set it to 0.
-    newly        bytes acknowledged by the last acknowledge().
+    flight       bytes of chunks that are in flight.
+    delivered    bytes of chunks that the peer has said it has, in all.
+    lost         bytes of chunks found lost since the owner last set it to 0.
+    newly        bytes of chunks acknowledged by the last acknowledge().
     highest      the highest TSN that the peer has said it has.
     reordering   whether a chunk sent once has been acknowledged after a later one: the path reorders.
     resent       TSNs sent again since the owner last emptied it.
@@ -195,7 +200,7 @@ class Outstanding:
             first = self.acked + 1
             self.acked += step
             for tsn in range(first, self.acked + 1):
-                state, size, _, owner, _, sent, count, _, _ = pop(tsn)
+                state, size, _, owner, _, sent, count, _, _, cost = pop(tsn)
                 if known:
                     known.pop(tsn, None)
                     if count == 1 and state == IN_FLIGHT and tsn < self.highest:
@@ -207,10 +212,10 @@ class Outstanding:
                     stream = owner
                 done += size
                 if state == IN_FLIGHT:
-                    flown += size
+                    flown += cost
                 elif state != LOST:
                     continue
-                newly += size
+                newly += cost
                 if count > 1:
                     if now - sent[0] < least_rtt:
                         continue
@@ -238,7 +243,7 @@ class Outstanding:
             self._acknowledge_gaps(gaps, now, least_rtt)
             self.highest = max(self.highest, self.acked + gaps[-1])
             if self.newly > newly:
-                self.reports += 1 + (self.newly - newly) // self.queue.largest_payload
+                self.reports += 1 + (self.newly - newly) // self.queue.packet_cost
         else:
             self.highest = max(self.highest, self.acked)
             self.reports = 0
@@ -270,11 +275,11 @@ class Outstanding:
         state = record[STATE]
         if state in (ACKED, ABANDONED):
             return
-        size = record[SIZE]
+        cost = record[COST]
         if state == IN_FLIGHT:
-            self.flight -= size
+            self.flight -= cost
         record[STATE] = ACKED
-        self.newly += size
+        self.newly += cost
         sent = record[SENT]
         if record[COUNT] > 1:
             if now - sent[0] < least_rtt:
@@ -304,7 +309,9 @@ class Outstanding:
         due = math.inf
         records = self.records
         tsn = max(self._judged, self.acked + 1)
-        next_tsn = self.next_tsn
+        # A peer reports so many gaps at most, ours 256, others 20: then what lies behind the last one is
+        # unknown.
+        next_tsn = self.highest + 1 if len(self._last_gaps) >= _MANY_GAPS else self.next_tsn
         while tsn < next_tsn:
             record = records[tsn]
             if record[STATE] == IN_FLIGHT and record[COUNT] == 1:
@@ -334,9 +341,9 @@ class Outstanding:
 
     def _lose(self, tsn: int, record: Record) -> None:
         record[STATE] = LOST
-        size = record[SIZE]
-        self.flight -= size
-        self.lost += size
+        cost = record[COST]
+        self.flight -= cost
+        self.lost += cost
         limits = record[LIMITS]
         if limits is not None and record[COUNT] > limits.max_retransmits:
             self.abandon(limits)
@@ -357,7 +364,7 @@ class Outstanding:
             for record in records.values():
                 if record[STATE] == ACKED:
                     record[STATE] = IN_FLIGHT
-                    self.flight += record[SIZE]
+                    self.flight += record[COST]
         for tsn, record in list(records.items()):
             if record[STATE] == IN_FLIGHT:
                 self._lose(tsn, record)
@@ -383,7 +390,7 @@ class Outstanding:
                 heappop(resend)
                 self.abandon(limits)
                 continue
-            if len(record[HEAD]) + record[SIZE] > room and not alone:
+            if record[COST] > room and not alone:
                 return None
             heappop(resend)
             self.mark_resent(tsn, record, sent)
@@ -394,7 +401,7 @@ class Outstanding:
         """Count a chunk as sent again."""
         if record[STATE] == LOST:
             record[STATE] = IN_FLIGHT
-            self.flight += record[SIZE]
+            self.flight += record[COST]
         record[COUNT] += 1
         record[SENT] = sent
         self.resent.add(tsn)
@@ -410,10 +417,13 @@ class Outstanding:
         """Whether a chunk may wait to be sent again."""
         return bool(self._resend)
 
-    def newest_in_flight(self) -> tuple[int, Record] | None:
-        """Give the chunk in flight with the highest TSN, and its TSN."""
+    def newest_in_flight(self, now: float) -> tuple[int, Record] | None:
+        """Give the chunk in flight with the highest TSN that may be sent again, and its TSN."""
         for tsn, record in reversed(self.records.items()):
-            if record[STATE] == IN_FLIGHT:
+            limits = record[LIMITS]
+            if record[STATE] == IN_FLIGHT and (
+                limits is None or (record[COUNT] <= limits.max_retransmits and now < limits.expires)
+            ):
                 return tsn, record
         return None
 
@@ -437,6 +447,7 @@ class Outstanding:
                 1,
                 b"",
                 0,
+                0,
             ]
             self.next_tsn += 1
         for tsn in limits.tsns:
@@ -445,7 +456,7 @@ class Outstanding:
                 continue
             size = record[SIZE]
             if record[STATE] == IN_FLIGHT:
-                self.flight -= size
+                self.flight -= record[COST]
             record[STATE] = ABANDONED
             record[SIZE] = 0
             record[PAYLOAD] = b""

@@ -118,7 +118,7 @@ class Receiver:
         if room <= 0 and (tsn != (received.cumulative + 1) & U32 or self.delivered >= self._size):
             stats.drop("receive window full")
             return False
-        if reset.holds_back(tsn, stream_id):
+        if reset.is_full and reset.holds_back(tsn, stream_id):
             stats.drop("data behind a deferred reset")
             return False
         outcome = received.add(tsn)

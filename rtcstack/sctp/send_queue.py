@@ -115,6 +115,7 @@ class SendQueue:
 
     buffered    bytes of all streams accepted, and neither acknowledged nor abandoned.
     low         ids of streams whose amount has fallen to their threshold, in order; the owner empties it.
+    packet_cost    bytes of the chunk that fills a packet.
     given_up    limits of partly sent messages whose time was over; the owner abandons their chunks and
                 empties it.
     """
@@ -130,6 +131,7 @@ class SendQueue:
         "interleaving",
         "largest_payload",
         "low",
+        "packet_cost",
         "stats",
         "streams",
     )
@@ -161,6 +163,7 @@ class SendQueue:
             self.interleaving = interleaving
         self.header_size = I_DATA_SIZE if self.interleaving else DATA_SIZE
         self.largest_payload = (mtu - 12 - self.header_size) & ~3
+        self.packet_cost = self.header_size + self.largest_payload
 
     def stream(self, stream_id: int) -> OutgoingStream:
         """Give the stream with this id, a new one if it was not used yet."""
@@ -221,7 +224,7 @@ class SendQueue:
         sent: object,
         now: float,
         immediate: int,
-    ) -> tuple[int, int]:
+    ) -> tuple[int, int, int]:
         """Cut chunks for the rest of one packet.
 
         chunks       they are appended here, padded, in pieces.
@@ -231,10 +234,10 @@ class SendQueue:
         sent         the Transmission that the records refer to.
         now          seconds.
         immediate    IMMEDIATE or 0: flag for each chunk.
-        Returns (next TSN, bytes of user data).
+        Returns (next TSN, bytes of user data, bytes of chunks).
         Source: RFC 9260 sections 6.9 and 6.10; RFC 8260 section 2.
         """
-        size = 0
+        size = cost = 0
         header_size = self.header_size
         largest = self.largest_payload
         interleaving = self.interleaving
@@ -256,7 +259,7 @@ class SendQueue:
                 if offset:
                     self.given_up.append(limits)
                     limits.tsns.append(tsn)
-                    records[tsn] = [ABANDONED, 0, b"", stream, limits, sent, 1, b"", 0]
+                    records[tsn] = [ABANDONED, 0, b"", stream, limits, sent, 1, b"", 0, 0]
                     tsn += 1
                 self._drop_head(stream)
                 stream = self._current or self._next()
@@ -298,17 +301,17 @@ class SendQueue:
                 )
             chunks.append(head)
             chunks.append(part)
-            room -= header_size + length
             if length & 3:
-                padding = PADDING[length & 3]
-                chunks.append(padding)
-                room -= len(padding)
-            records[tsn] = [IN_FLIGHT, length, head, stream, limits, sent, 1, payload, offset]
+                chunks.append(PADDING[length & 3])
+            chunk_cost = (header_size + length + 3) & ~3
+            records[tsn] = [IN_FLIGHT, length, head, stream, limits, sent, 1, payload, offset, chunk_cost]
             if limits is not None:
                 limits.number = number
                 limits.tsns.append(tsn)
             tsn += 1
             size += length
+            cost += chunk_cost
+            room -= chunk_cost
             if flags & END:
                 messages.popleft()
                 if offset:
@@ -331,7 +334,7 @@ class SendQueue:
                 stream.fragment += 1
                 if interleaving and self._ready:
                     stream = self._switch(stream)
-        return tsn, size
+        return tsn, size, cost
 
     def cut_full(self, most: int, records: dict[int, Record], tsn: int, sent: object) -> list[bytes]:
         """Cut chunks of full size from the middle of a reliable message, each for a packet of its own.
@@ -367,7 +370,7 @@ class SendQueue:
             else:
                 head = pack_data(DATA, unordered, length, tsn & U32, stream_id, ssn, ppid)
             chunks.append(head + payload[at : at + size])
-            records[tsn] = [IN_FLIGHT, size, head, stream, None, sent, 1, payload, at]
+            records[tsn] = [IN_FLIGHT, size, head, stream, None, sent, 1, payload, at, length]
             tsn += 1
         stream.offset = offset + count * size
         stream.fragment = fragment

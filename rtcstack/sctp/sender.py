@@ -9,7 +9,7 @@ from rtcstack.sctp.chunks import IMMEDIATE, write_forward_tsn, write_i_forward_t
 from rtcstack.sctp.congestion import Transmission
 from rtcstack.sctp.controllers import CONTROLLERS
 from rtcstack.sctp.options import Options
-from rtcstack.sctp.outstanding import SENT, SIZE, STREAM, Outstanding, write_chunk
+from rtcstack.sctp.outstanding import COST, SENT, SIZE, STREAM, Outstanding, write_chunk
 from rtcstack.sctp.packet import HEADER_SIZE, checksum_seed, write_header, write_packet, write_packets
 from rtcstack.sctp.rto import RoundTripTime
 from rtcstack.sctp.send_queue import SendQueue
@@ -75,10 +75,8 @@ class Sender:
         self.rtt = rtt
         self.stats = stats
         self.outstanding = Outstanding(agreement.local_tsn, queue)
-        # Windows count user data, so their unit is the most of it that a packet holds.
-        self.congestion = CONTROLLERS[options.congestion_control](
-            queue.largest_payload, options.initial_window
-        )
+        # Windows count chunks, so their unit is what of them fills a packet.
+        self.congestion = CONTROLLERS[options.congestion_control](queue.packet_cost, options.initial_window)
         self.peer_window = agreement.peer_window
         self.seed: int | None = None
         self._ports = options.local_port, options.remote_port
@@ -313,15 +311,16 @@ class Sender:
             self.loss_due = math.inf
             flight_before = self.outstanding.flight
             self._find_lost(now)
-            lost, self.outstanding.lost = self.outstanding.lost, 0
-            if lost:
-                self._lost(now, flight_before, lost)
+            if self.outstanding.lost and not self._recovering:
+                lost, self.outstanding.lost = self.outstanding.lost, 0
+                self._lost(now, flight_before, lost)  # in a recovery the next SACK tells the controller
         if now >= self.pace_due:
             self.pace_due = math.inf
         if now >= self.tail_due:
             self.tail_due = math.inf
-            self._tail_probe = self.outstanding.flight > 0
-            self.t3 = now + self.rtt.rto
+            if not self.queue.is_empty or self.outstanding.newest_in_flight(now) is not None:
+                self._tail_probe = True
+                self.t3 = now + self.rtt.rto
         if now >= self.t3:
             self._time_out(now)
         if self.outstanding.advanced > self.outstanding.acked:
@@ -377,15 +376,16 @@ class Sender:
         self.header = write_header(*self._ports, tag)
         self.seed = None if self._zero_checksum else checksum_seed(self.header)
 
-    def fill_behind_cookie(self, packets: list[bytes], cookie_echo: bytes, now: float) -> None:
-        """Build the one packet that may be sent before the COOKIE ACK: the cookie and as much data as fits.
+    def fill_behind_cookie(self, packets: list[bytes], chunks: list[bytes], now: float) -> None:
+        """Build the one packet that may be sent before the COOKIE ACK, with as much data as fits.
 
+        chunks    COOKIE ECHO, and what goes with it.
         Its checksum is never left out (RFC 9653).
         Source: RFC 9260 section 5.1 C.
         """
         seed, self.seed = self.seed, checksum_seed(self.header)
         burst, self.max_burst = self.max_burst, 1
-        self.fill_packets(packets, [cookie_echo], self.mtu - HEADER_SIZE - len(cookie_echo), now)
+        self.fill_packets(packets, chunks, self.mtu - HEADER_SIZE - sum(map(len, chunks)), now)
         self.seed, self.max_burst = seed, burst
 
     def take_forward_tsn(self, now: float) -> bytes:
@@ -446,7 +446,7 @@ class Sender:
 
         Source: RFC 8985 section 7.3.
         """
-        newest = self.outstanding.newest_in_flight()
+        newest = self.outstanding.newest_in_flight(sent[0])
         if newest is None:
             return
         tsn, record = newest
@@ -498,7 +498,7 @@ class Sender:
             self.stats.tail_probes += 1
         credit = budget = self._pacing_budget(now)
         burst = self.max_burst
-        resent = 0
+        resent = left = 0
         if outstanding.has_lost:
             while burst and budget > 0 and outstanding.flight < cwnd:
                 record = outstanding.take_lost(room, not chunks, sent, now)
@@ -506,8 +506,9 @@ class Sender:
                     chunk = write_chunk(record)
                     chunks.append(chunk)
                     room -= len(chunk)
-                    budget -= record[SIZE]
+                    budget -= record[COST]
                     resent += record[SIZE]
+                    left += record[COST]
                     self.stats.retransmitted_chunks += 1
                 elif chunks and outstanding.has_lost:
                     packets.append(write_packet(header, chunks, seed))
@@ -524,7 +525,8 @@ class Sender:
         # Ask for a SACK at once where a delayed one would stall us (RFC 7053): when the window is full, and
         # for the single packets of a distant peer. Near by, the SACK can as well wait for company.
         thin = 2 * self.mtu if self.rtt.srtt >= _FAR else 0
-        last = cwnd - queue.largest_payload
+        packet_cost = queue.packet_cost
+        last = cwnd - packet_cost
         new = 0
         while burst and budget > 0 and flight < cwnd:
             if full > base and room > base > cwnd - flight:
@@ -533,32 +535,33 @@ class Sender:
                 self._limited = False
                 break
             if room == full == base:
-                largest = queue.largest_payload
-                most = int(min(burst, (min(last, self.peer_window, flight + budget) - flight) // largest))
+                most = int(min(burst, (min(last, self.peer_window, flight + budget) - flight) // packet_cost))
                 if most > 1 and (cut := queue.cut_full(most, records, tsn, sent)):
                     packets += write_packets(header, cut, seed)
-                    size = largest * len(cut)
-                    flight += size
-                    new += size
-                    budget -= size
+                    new += queue.largest_payload * len(cut)
+                    cost = packet_cost * len(cut)
+                    flight += cost
+                    left += cost
+                    budget -= cost
                     burst -= len(cut)
                     tsn += len(cut)
                     continue
             immediate = IMMEDIATE if flight < thin or flight >= last else 0
-            tsn, size = fill(chunks, room, records, tsn, sent, now, immediate)
+            tsn, size, cost = fill(chunks, room, records, tsn, sent, now, immediate)
             if queue.given_up:
                 outstanding.next_tsn = tsn
-                outstanding.flight = flight + size
+                outstanding.flight = flight + cost
                 for limits in queue.given_up:
                     outstanding.abandon(limits)
                 queue.given_up.clear()
                 flight = outstanding.flight
                 tsn = outstanding.next_tsn
             else:
-                flight += size
+                flight += cost
             if size:
                 new += size
-                budget -= size
+                left += cost
+                budget -= cost
             elif room == full or queue.is_empty:
                 self._limited = False
                 break
@@ -583,7 +586,7 @@ class Sender:
         if resent or new:
             self._sent_at = now
             self.stats.retransmitted_bytes += resent
-            congestion.on_sent(now, resent + new, flight)
+            congestion.on_sent(now, left, flight)
             stats = self.stats
             stats.data_chunks_sent += tsn - first
             stats.data_bytes_sent += new

@@ -24,7 +24,7 @@ from rtcstack.sctp.parameters import (
     ReconfigurationResponse,
     SsnTsnResetRequest,
 )
-from rtcstack.sctp.reassembly import Reassembly
+from rtcstack.sctp.reassembly import PIECE_OVERHEAD, Reassembly
 from rtcstack.sctp.received import ReceivedTsns
 from rtcstack.sctp.rto import RoundTripTime
 from rtcstack.sctp.send_queue import SendQueue
@@ -38,6 +38,9 @@ ReconfigurationRequest = (
 )
 
 _HALF = 1 << 31
+
+_MOST_KEPT = 65536
+"""Bytes of data that are kept for after a deferred reset."""
 
 _MOST_ANSWERS = 8
 """Responses that wait to be sent; a peer may have one request under way."""
@@ -86,6 +89,9 @@ class StreamReset:
         self._answers: list[ReconfigurationParameter] = []
         self._last_answers: dict[int, ReconfigurationResponse] = {}
         self._deferred: OutgoingSsnResetRequest | None = None
+        self._kept: list[tuple[int, int, int, int, int, bytes]] = []  # data for after the deferred request
+        self._kept_size = 0
+        self._interleaving = agreement.features.interleaving
 
     def reset(self, stream_ids: Iterable[int]) -> None:
         """Reset outgoing streams, when all that was sent on them before is acknowledged."""
@@ -104,12 +110,7 @@ class StreamReset:
         return bool(self._answers or self._pending or self._request_due)
 
     def holds_back(self, tsn: int, stream_id: int) -> bool:
-        """Tell whether a chunk belongs to a stream's time after a reset that cannot be carried out yet.
-
-        Then: it is dropped as if lost.
-        """
-        # DEVIATION RFC 6525 §5.2.2 E2: such data is not queued. The peer must not send it before our answer
-        # (section 5.1.2 A1), and sends again what we do not acknowledge.
+        """Tell whether a chunk belongs to a stream's time after a reset that cannot be carried out yet."""
         last = self.deferred_tsn
         return (
             last is not None
@@ -117,7 +118,20 @@ class StreamReset:
             and (not self.deferred_ids or stream_id in self.deferred_ids)
         )
 
-    def receive(self, chunk: ReConfig) -> None:
+    @property
+    def is_full(self) -> bool:
+        """Whether no more data can be kept for after a reset; a peer has no right to send any before."""
+        return self._kept_size >= _MOST_KEPT
+
+    def keep(self, tsn: int, stream_id: int, number: int, ppid: int, flags: int, payload: bytes) -> None:
+        """Hold the user data of a chunk until the reset is carried out.
+
+        Source: RFC 6525 section 5.2.2 E2.
+        """
+        self._kept.append((tsn, stream_id, number, ppid, flags, payload))
+        self._kept_size += len(payload) + PIECE_OVERHEAD
+
+    def receive(self, chunk: ReConfig, now: float) -> None:
         """Take one RE-CONFIG chunk.
 
         Source: RFC 6525 section 5.2.
@@ -126,7 +140,7 @@ class StreamReset:
             if len(self._answers) >= _MOST_ANSWERS:
                 self._stats.drop("too many RE-CONFIG requests")
             elif isinstance(parameter, ReconfigurationResponse):
-                self._receive_response(parameter)
+                self._receive_response(parameter, now)
             else:
                 self._receive_request(parameter)
 
@@ -167,6 +181,12 @@ class StreamReset:
 
     def _carry_out(self, request: OutgoingSsnResetRequest) -> None:
         self._reassembly.reset_streams(request.stream_ids)
+        kept, self._kept, self._kept_size = self._kept, [], 0
+        for tsn, stream_id, number, ppid, flags, payload in kept:
+            if self._interleaving:
+                self._reassembly.add_interleaved(stream_id, number, ppid, flags, payload)
+            else:
+                self._reassembly.add(tsn, stream_id, number, ppid, flags, payload)
         self._answer(request.request_sequence, PERFORMED)
         self.events.append(IncomingStreamsReset(request.stream_ids))
 
@@ -195,7 +215,7 @@ class StreamReset:
             self._last_answers[sequence] = answer
         self._answers.append(answer)
 
-    def _receive_response(self, response: ReconfigurationResponse) -> None:
+    def _receive_response(self, response: ReconfigurationResponse, now: float) -> None:
         """Source: RFC 6525 section 5.2.7."""
         request = self._request
         if request is None or response.response_sequence != request.request_sequence:
@@ -203,6 +223,7 @@ class StreamReset:
             return
         self._backoff = 0
         if response.result == IN_PROGRESS:  # asked again when the timer runs out (H2)
+            self.due = now + self._rtt.rto
             return
         self._request = None
         self._request_due = False

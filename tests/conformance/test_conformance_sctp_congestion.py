@@ -193,9 +193,6 @@ def test_a_burst_is_bounded():
     assert 1 <= len(packets) <= 11
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the window is counted in packets, the flight in user data without headers"
-)
 def test_chunk_headers_count_towards_the_congestion_window():
     """RFC 9260 §7.2: the length of the whole DATA chunk, padding included, is what counts against cwnd."""
     flow = Flow(initial_window=4)

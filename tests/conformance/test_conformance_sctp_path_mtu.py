@@ -181,7 +181,6 @@ def test_no_probe_leaves_while_the_association_is_set_up():
     assert a.stats.mtu_probes == 0
 
 
-@pytest.mark.xfail(strict=True, reason="probes go on in SHUTDOWN-SENT")
 def test_no_probe_leaves_after_shutdown():
     """RFC 9260 §8.3: HEARTBEATs, and with them probes, end with SHUTDOWN or SHUTDOWN ACK."""
     a, z = established(path_mtu_limit=LIMIT)

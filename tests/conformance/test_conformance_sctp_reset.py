@@ -177,7 +177,6 @@ def test_in_progress_makes_us_ask_again():
     assert a.events() == [OutgoingStreamsReset((3,))]
 
 
-@pytest.mark.xfail(strict=True, reason="the timer that was running goes on")
 def test_in_progress_starts_the_timer_again():
     """RFC 6525 §5.2.7 H2: the time of the repetition counts from the answer on."""
     a, z = used(3)
@@ -346,7 +345,6 @@ def test_data_behind_a_deferred_reset_belongs_to_the_new_life_of_the_stream():
     assert received == [b"last words", b"anew"]
 
 
-@pytest.mark.xfail(strict=True, reason="it is dropped as if lost")
 def test_data_behind_a_deferred_reset_is_queued():
     """RFC 6525 §5.2.2 E2: such data MUST be queued locally, so that it need not be sent again."""
     a, z = used(3)

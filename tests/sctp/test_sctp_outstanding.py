@@ -16,6 +16,8 @@ from rtcstack.sctp.stats import Stats
 FIRST = 0xFFFFFFF0
 """An initial TSN from which the tests wrap around 2**32."""
 SIZE = 100
+COST = 116
+"""Bytes of a message's chunk."""
 
 
 class Flight:
@@ -32,9 +34,9 @@ class Flight:
             self.queue.push(stream, 51, bytes(SIZE), 0, limits)
         sent = (now, self.out.delivered, now, now, False)
         while not self.queue.is_empty:
-            tsn, size = self.queue.fill([], 1148, self.out.records, self.out.next_tsn, sent, now, 0)
+            tsn, _, cost = self.queue.fill([], 1148, self.out.records, self.out.next_tsn, sent, now, 0)
             self.out.next_tsn = tsn
-            self.out.flight += size
+            self.out.flight += cost
 
     def sack(self, cumulative: int, *gaps: int, now: float = 1.0) -> int:
         """Take a SACK; cumulative counts from FIRST - 1 = 0."""
@@ -62,8 +64,8 @@ def test_a_cumulative_ack_frees_what_it_covers():
     flight.send(5, now=0.0)
     assert flight.sack(3) == 3
     assert len(flight.out.records) == 2
-    assert flight.out.flight == flight.queue.buffered == 2 * SIZE
-    assert (flight.out.newly, flight.out.delivered) == (3 * SIZE, 3 * SIZE)
+    assert (flight.out.flight, flight.queue.buffered) == (2 * COST, 2 * SIZE)
+    assert (flight.out.newly, flight.out.delivered) == (3 * COST, 3 * COST)
 
 
 def test_gap_blocks_of_rfc_9260_section_3_3_4():
@@ -71,7 +73,7 @@ def test_gap_blocks_of_rfc_9260_section_3_3_4():
     flight.send(8, now=0.0)
     flight.sack(2, 2, 3, 5, 5)
     assert flight.states() == [IN_FLIGHT, ACKED, ACKED, IN_FLIGHT, ACKED, IN_FLIGHT]
-    assert flight.out.flight == 3 * SIZE
+    assert flight.out.flight == 3 * COST
     assert flight.queue.buffered == 6 * SIZE
 
 
@@ -80,12 +82,12 @@ def test_a_gap_block_reported_again_counts_once():
     flight.send(8, now=0.0)
     flight.sack(0, 3, 4)
     flight.sack(0, 3, 6)
-    assert flight.out.newly == 2 * SIZE
+    assert flight.out.newly == 2 * COST
     flight.sack(0, 3, 6)
     assert flight.out.newly == 0
     flight.sack(0, 2, 8)
-    assert flight.out.newly == 3 * SIZE
-    assert flight.out.flight == SIZE
+    assert flight.out.newly == 3 * COST
+    assert flight.out.flight == COST
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_a_sack_that_cannot_be_true_changes_nothing(cumulative, gaps):
     flight = Flight()
     flight.send(5, now=0.0)
     assert flight.sack(cumulative, *gaps) == -2
-    assert flight.out.flight == 5 * SIZE
+    assert flight.out.flight == 5 * COST
     assert flight.states() == [IN_FLIGHT] * 5
 
 
@@ -125,9 +127,9 @@ def test_what_was_sent_before_the_newest_that_arrived_is_lost():
     flight.sack(1, 3, 3, now=0.2)
     assert flight.out.find_lost(0.2, 0.1, 0.0) == math.inf
     assert flight.states() == [LOST, LOST, ACKED, IN_FLIGHT, IN_FLIGHT]
-    assert flight.out.lost == 2 * SIZE
+    assert flight.out.lost == 2 * COST
     assert flight.resend(0.2) == [2, 3]
-    assert flight.out.flight == 4 * SIZE
+    assert flight.out.flight == 4 * COST
 
 
 def test_reordering_is_given_time():
@@ -261,8 +263,8 @@ class AgainstModel(RuleBasedStateMachine):
     def agrees(self) -> None:
         out = self.flight.out
         missing = {n for n in range(self.cumulative + 1, self.sent + 1) if n not in self.has}
-        assert out.flight == SIZE * len(missing - self.lost)
-        assert out.delivered == SIZE * (self.cumulative + len(self.has))
+        assert out.flight == COST * len(missing - self.lost)
+        assert out.delivered == COST * (self.cumulative + len(self.has))
         assert self.flight.queue.buffered == SIZE * (self.sent - self.cumulative)
         assert {tsn - FIRST + 1 for tsn, record in out.records.items() if record[STATE] == ACKED} == self.has
 

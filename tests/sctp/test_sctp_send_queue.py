@@ -38,9 +38,9 @@ class Cutter:
     def packet(self, room: int = MTU - 12, now: float = 0.0) -> list[tuple[int, int, int, int, int, bytes]]:
         """Cut one packet: (flags, tsn, stream_id, ssn or mid, ppid or fsn, payload) of each chunk."""
         chunks: list[bytes] = []
-        self.tsn, size = self.queue.fill(chunks, room, self.records, self.tsn, SENT, now, 0)
+        self.tsn, size, cost = self.queue.fill(chunks, room, self.records, self.tsn, SENT, now, 0)
         cut = b"".join(chunks)
-        assert len(cut) <= room
+        assert len(cut) == cost <= room
         read = []
         at = 0
         while at < len(cut):
