@@ -108,15 +108,16 @@ class PeerConnection:
         self._driver.wake()
         return channel
 
-    async def offer(self, *, trickle: bool = True) -> Description:
+    async def offer(self, *, trickle: bool = True, restart_ice: bool = False) -> Description:
         """Make an offer and begin to gather candidates.
 
+        restart_ice True looks for a path anew; the one in use carries data until there is one.
         trickle     False waits for all candidates and puts them into the description.
 
         Raises:
             InvalidState: no channel was created, an offer is pending, or the connection is closed.
         """
-        self._session.create_offer()
+        self._session.create_offer(restart_ice=restart_ice)
         return await self._described(trickle=trickle)
 
     async def answer(

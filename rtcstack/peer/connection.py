@@ -161,6 +161,18 @@ class PeerConnection:
         self._gather()
         return Error.OK
 
+    def restart_ice(self) -> Error:
+        """Make an offer that looks for a path anew; the one in use carries data until there is one.
+
+        For a network that has changed.  A peer that knows no restarts (aiortc, libdatachannel) keeps the old
+        path, or refuses the offer.
+
+        Raises:
+            InvalidState: an offer is pending, nothing was negotiated before, or the connection is closed.
+        """
+        self._session.create_offer(restart_ice=True)
+        return Error.OK
+
     def set_local_description(self, type: str, sdp: str) -> Error:
         """Confirm a description that session_description_created brought: it holds since it was made.
 

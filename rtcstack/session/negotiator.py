@@ -87,8 +87,8 @@ class Negotiator:
         section = data_section(self._local.description) if self._local is not None else None
         return (section.mid, section.index) if section is not None else ("0", 0)
 
-    def offer(self, parameters: LocalParameters) -> str:
-        """Make an offer and apply it as our description; returns its text.
+    def require_stable(self) -> None:
+        """Check that an offer of ours may be made.
 
         Raises:
             InvalidState: an offer is pending already.
@@ -98,6 +98,14 @@ class Negotiator:
                 f"an offer needs SIGNALING_STATE_STABLE, this is {self.state.name}: wait for the answer, or "
                 'take the pending offer back with set_local_description("rollback", "")'
             )
+
+    def offer(self, parameters: LocalParameters) -> str:
+        """Make an offer and apply it as our description; returns its text.
+
+        Raises:
+            InvalidState: an offer is pending already.
+        """
+        self.require_stable()
         previous = self._local.description if self._local is not None else None
         parameters = replace(parameters, session_id=self._session_id)
         offer = write_offer(parameters, previous)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from rtcstack import datachannel, dtls, ice, sctp
 from rtcstack.datachannel import Channel, ChannelConfig, ChannelState
 from rtcstack.dtls import Certificate
-from rtcstack.errors import Closed, InvalidParameter, InvalidState, MessageTooLarge
+from rtcstack.errors import Closed, InvalidParameter, InvalidState, MessageTooLarge, SdpError
 from rtcstack.sdp import (
     LocalParameters,
     RemoteParameters,
@@ -42,7 +42,7 @@ from rtcstack.session.gatherer import (
     ServerReflexive,
     StreamRequest,
 )
-from rtcstack.session.negotiator import Negotiator, RemoteDescription, setup_for_answer
+from rtcstack.session.negotiator import Negotiator, setup_for_answer
 from rtcstack.session.options import SessionOptions
 from rtcstack.session.stats import DtlsStats, PairStats, Stats, channel_stats, counters
 
@@ -98,7 +98,6 @@ class PeerSession:
             "not_stun_or_dtls": 0,
             "unvalidated_source": 0,
             "early_overflow": 0,
-            "candidate_of_other_generation": 0,
         }
         self._random_bytes = random_bytes
         # Session ids stay below 2**62: Firefox refuses larger ones.
@@ -111,6 +110,7 @@ class PeerSession:
         self._role: str | None = None
         self._early_candidates: list[str] = []
         self._early_datagrams: list[bytes] = []
+        self._is_replaying = False
         self._released = 0
         self._connect_deadline = math.inf
         self._close_deadline = math.inf
@@ -137,8 +137,11 @@ class PeerSession:
         complete = self.gathering_state is GatheringState.COMPLETE
         return self._negotiator.local_description(lines, complete=complete)
 
-    def create_offer(self) -> None:
+    def create_offer(self, *, restart_ice: bool = False) -> None:
         """Make an offer, apply it, and start gathering; LocalDescription brings the text.
+
+        restart_ice     look for a path anew, with fresh credentials; the one in use stays until there is one
+                        (RFC 8445 section 9).
 
         Raises:
             InvalidState: there is no channel to negotiate, an offer is pending, or the session is closed.
@@ -147,6 +150,10 @@ class PeerSession:
         if not self._negotiator.has_local and self.channels.is_empty:
             raise InvalidState("there is nothing to negotiate: create a data channel before the offer")
         agent = self._agent or self._start_ice(controlling=True)
+        self._negotiator.require_stable()
+        if restart_ice and self._negotiator.remote is not None:
+            agent.restart()
+            self._gather_again(agent)
         text = self._negotiator.offer(self._local_parameters(agent, "actpass"))
         self._events.append(LocalDescription("offer", text))
         self._signaling_changed()
@@ -163,6 +170,8 @@ class PeerSession:
         self._require_alive()
         if kind == "rollback":
             self._negotiator.rollback()
+            if self._agent is not None:
+                self._agent.abandon_restart()
         else:
             self._negotiator.check_local(kind, text)
         self._signaling_changed()
@@ -180,7 +189,7 @@ class PeerSession:
             self._receive_offer(text, now)
         elif kind in ("answer", "pranswer"):
             answer = self._negotiator.read_answer(kind, text)
-            self._refuse_restart(answer)
+            self._refuse_other_peer(answer.parameters)
             setup = "passive" if answer.parameters.setup == "active" else "active"
             self._negotiator.apply_answer(kind, answer)
             self._apply_remote(answer.parameters, setup, now)
@@ -202,31 +211,34 @@ class PeerSession:
         self._require_alive()
         candidate = None if is_end_of_candidates(line) else parse_candidate(line)
         agent, remote = self._agent, self._negotiator.remote
-        if agent is None or remote is None:
+        known = () if remote is None else (None, remote.parameters.ufrag)
+        is_early = candidate is not None and candidate.ufrag not in known
+        if agent is None or remote is None or (is_early and not self._is_replaying):
+            # Of a description that is still on its way: the first, or one that restarts ICE.
             if len(self._early_candidates) < self.options.max_early_candidates:
                 self._early_candidates.append(line)
             else:
                 self.drops["early_overflow"] += 1
         elif candidate is None:
             agent.end_of_remote_candidates()
-        elif candidate.ufrag in (None, remote.parameters.ufrag):
-            agent.add_remote_candidate(from_line(candidate))
         else:
-            self.drops["candidate_of_other_generation"] += 1
+            agent.add_remote_candidate(from_line(candidate), ufrag=candidate.ufrag)
         self._pump()
 
     def _receive_offer(self, text: str, now: float) -> None:
         offer = self._negotiator.read_offer(text)
-        self._refuse_restart(offer)
+        self._refuse_other_peer(offer.parameters)
         remote = offer.parameters
         setup = setup_for_answer(remote.setup, self._role)
         agent = self._agent or self._start_ice(controlling=remote.ice_lite)
         if self._dtls is None:
             # An own first offer may just have been rolled back: the answerer is the controlled side.
             agent.set_controlling(remote.ice_lite)
+        if self._negotiator.state is SignalingState.HAVE_LOCAL_OFFER:
+            agent.abandon_restart()
+        self._apply_remote(remote, setup, now)
         answer = self._negotiator.answer(offer, self._local_parameters(agent, setup))
         self._events.append(LocalDescription("answer", answer))
-        self._apply_remote(remote, setup, now)
         self._start_gathering()
 
     def _local_parameters(self, agent: ice.Agent, setup: str) -> LocalParameters:
@@ -240,9 +252,11 @@ class PeerSession:
             max_message_size=self.options.max_message_size,
         )
 
-    def _refuse_restart(self, remote: RemoteDescription) -> None:
-        if remote.restarts_ice:
-            raise InvalidState("the peer asks for an ICE restart, which is not supported yet: the path stays")
+    def _refuse_other_peer(self, remote: RemoteParameters) -> None:
+        """Refuse a certificate that is not the one of the DTLS connection that runs (RFC 8842 section 5)."""
+        before = self._negotiator.remote
+        if before is not None and set(remote.fingerprints).isdisjoint(before.parameters.fingerprints):
+            raise SdpError("the fingerprint has changed: a running connection keeps its certificate")
 
     def _apply_remote(self, remote: RemoteParameters, setup: str, now: float) -> None:
         """Start the transport with what the peer has described, or refresh its candidates."""
@@ -257,10 +271,13 @@ class PeerSession:
                 mtu=self.options.mtu,
                 options=self.options.dtls,
             )
-            agent.set_remote_credentials(remote.ufrag, remote.password, lite=remote.ice_lite)
             agent.start(now)
             self._connect_deadline = now + self.options.connect_timeout
             self._set_connection_state(ConnectionState.CONNECTING)
+        ours = agent.ufrag
+        agent.set_remote_credentials(remote.ufrag, remote.password, lite=remote.ice_lite)
+        if agent.ufrag != ours:
+            self._gather_again(agent)
         limits = [size for size in (self.options.max_message_size, remote.max_message_size) if size]
         self.max_send_size = min(limits, default=0)
         for candidate in remote.candidates:
@@ -271,8 +288,10 @@ class PeerSession:
     def _take_early(self, now: float) -> None:
         """Use what came before the remote description."""
         candidates, self._early_candidates = self._early_candidates, []
+        self._is_replaying = True
         for line in candidates:
             self.add_remote_candidate(line)
+        self._is_replaying = False
         datagrams, self._early_datagrams = self._early_datagrams, []
         if datagrams and self._dtls is not None:
             self._receive_records(datagrams, now)
@@ -357,6 +376,12 @@ class PeerSession:
             self.wants_sockets = True
             self._set_gathering_state(GatheringState.GATHERING)
             self._set_connection_state(ConnectionState.CONNECTING)
+
+    def _gather_again(self, agent: ice.Agent) -> None:
+        """Announce our candidates under fresh credentials: the sockets and relays are still there."""
+        if self.gathering_state is GatheringState.COMPLETE:
+            self._set_gathering_state(GatheringState.GATHERING)
+            agent.end_of_local_candidates()
 
     # -- channels ----------------------------------------------------------------------------------
 
