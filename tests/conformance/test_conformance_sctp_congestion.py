@@ -201,6 +201,23 @@ def test_chunk_headers_count_towards_the_congestion_window():
     assert len(flow.burst()) <= 5
 
 
+@EVERY
+def test_a_sender_with_nothing_to_send_has_nothing_to_do(control):
+    """RFC 9260 §6.3.2 R2: when everything is acknowledged, or has expired, no timer runs."""
+    flow = Flow(control, initial_window=4)
+    for _ in range(200):
+        flow.a.send(bytes(FULL), lifetime=0.3)
+    flow.burst(RTT)
+    for _ in range(20):
+        flow.acknowledge()
+        flow.burst(RTT)
+    flow.acknowledge()
+    flow.z.wait(5)
+    flow.z.ignore()
+    assert flow.a.association.total_buffered == 0
+    assert flow.a.association.deadline > flow.a.now + 5
+
+
 def test_abandoned_data_does_not_grow_the_window():
     """RFC 3758 §3.5 A2: what is abandoned counts as acknowledged, but cwnd must not grow by it."""
     flow = Flow(initial_window=4)

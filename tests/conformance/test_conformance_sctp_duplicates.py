@@ -8,6 +8,8 @@ from sctp_peer import (
     COOKIE_ECHOED,
     COOKIE_WAIT,
     ESTABLISHED,
+    INTERLEAVING,
+    PLAIN,
     SHUTDOWN_ACK_SENT,
     SHUTDOWN_PENDING,
     SHUTDOWN_RECEIVED,
@@ -309,6 +311,16 @@ def test_a_restart_while_shutting_down_is_established_again(state):
     assert Restarted() in a.events()
 
 
+def test_a_restart_with_the_old_tag_is_none():
+    """RFC 9260 §5.2.4: only our tag differs, and there are tie-tags: in no row of the table, so discarded."""
+    a, z = established()
+    z.send(Init(tsn=5000))
+    z.expect(InitAck(), tag=TAG)
+    z.send(CookieEcho(z.answer.cookie), tag=z.answer.tag)
+    z.expect_nothing()
+    assert (a.state, a.events()) == (ESTABLISHED, [])
+
+
 def test_a_restart_in_shutdown_ack_sent_is_refused():
     """RFC 9260 §5.2.4 A: in SHUTDOWN-ACK-SENT: SHUTDOWN ACK again, and an ERROR with the reason."""
     a, z = established()
@@ -369,6 +381,54 @@ def late_cookie() -> tuple[Local, Peer, InitAck]:
     z.send(InitAck())  # A <- INIT ACK -- Z
     z.expect(CookieEcho())  # A -- COOKIE ECHO --> Z
     return a, z, late
+
+
+def test_data_lost_behind_a_cookie_that_lost_the_race_is_sent_again():
+    """RFC 9260 §5.2.4 D: both begin; A's COOKIE ECHO is lost with its data: that is sent again."""
+    a, z = ladder()
+    a.connect()
+    a.send(b"early")
+    z.expect(Init())
+    z.send(Init())
+    z.expect(InitAck())
+    z.send(InitAck())
+    z.expect(CookieEcho(), Data(1, b"early"))  # A -- COOKIE ECHO, DATA --x
+    z.send(CookieEcho())  # A <- COOKIE ECHO -- Z
+    z.expect(CookieAck())
+    z.expect(Data(1, b"early"), after=1)
+    z.send(Sack(1))
+    assert a.association.total_buffered == 0
+
+
+def test_a_restart_may_agree_on_other_extensions():
+    """RFC 9260 §5.2.4 A: the new INIT decides anew: without I-DATA what is queued leaves in DATA."""
+    a, z = established(interleaving=True, parameters=INTERLEAVING)
+    a.send(bytes(30_000), stream=1)
+    a.send(b"queued", stream=2)
+    z.ignore()
+    z.parameters = PLAIN
+    restart(z)
+    z.send(CookieEcho())
+    a.send(b"new", stream=3)
+    found: list[Data] = []
+    for _ in range(20):
+        while z.is_heard:
+            found += [chunk for chunk in z.expect_any() if chunk != CookieAck()]
+            assert all(type(chunk) is Data for chunk in found)
+        z.send(Sack(found[-1].tsn))
+    assert not a.association.features.interleaving
+    assert [chunk.payload for chunk in found if chunk.stream == 3] == [b"new"]
+    assert a.association.total_buffered == 0
+
+
+@pytest.mark.parametrize("state", [COOKIE_ECHOED, *STANDING, SHUTDOWN_ACK_SENT])
+def test_a_wrong_tag_is_wrong_in_every_state(state):
+    """RFC 9260 §8.5: a packet with another tag than ours is silently discarded in every state."""
+    a, z = in_state(state)
+    for chunk in (Data(1), Sack(0), Abort(), Shutdown(0), ShutdownAck(), CookieAck(), Error(3, bytes(4))):
+        z.send(chunk, tag=z.tag_of_a ^ 0x10)
+    z.expect_nothing()
+    assert a.state is state
 
 
 def test_a_late_cookie_is_discarded():

@@ -393,3 +393,20 @@ def test_a_blackout_of_ten_seconds_is_overcome():
     assert 0 < len(path.at_z) < len(sent)
     assert path.run(20, until=lambda: len(path.at_z) == len(sent))
     assert [payload for _, _, payload in path.at_z] == sent
+
+
+def test_a_round_trip_that_changes_a_hundredfold_is_followed():
+    """RFC 9260 §6.3.1: from 2 ms to 600 ms and back: the time-out follows, everything arrives once."""
+    path = Path(seed=47, delay=0.001)
+    path.connect()
+    sent = []
+    for delay in (0.001, 0.3, 0.001):
+        path.there.change(delay=delay)
+        path.back.change(delay=delay)
+        for number in range(30):
+            sent.append(bytes((number,)) * 2000)
+            path.a.send(1, 51, sent[-1], now=path.now)
+            path.run(0.05)
+    assert path.run(30, until=lambda: len(path.at_z) == len(sent))
+    assert [payload for _, _, payload in path.at_z] == sent
+    assert path.a.stats.timeouts <= 3

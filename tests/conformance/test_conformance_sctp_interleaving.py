@@ -320,6 +320,23 @@ def test_abandoned_unordered_messages_are_named_too():
     assert sorted(forward.skipped) == [(4, False, 0), (4, True, 0)]
 
 
+def test_a_fragmented_message_is_skipped_whole():
+    """RFC 8260 §2.3.1: fragments that were never sent have no TSNs of their own: the MID skips them too."""
+    a, z = interleaved(initial_window=4)
+    a.send(bytes(50_000), stream=4, max_retransmits=0)
+    sent = i_data(z)[-1].tsn
+    z.wait(1)
+    found = []
+    while z.is_heard:
+        found += z.expect_any()
+    (forward,) = [chunk for chunk in found if isinstance(chunk, IForwardTsn)]
+    assert forward.skipped == ((4, False, 0),)
+    assert forward.tsn in (sent, sent + 1)  # one TSN may stand for the end that was never sent
+    z.send(Sack(forward.tsn))
+    a.send(b"next", stream=4)
+    z.expect(IData(forward.tsn + 1, b"next", 4, 1))
+
+
 def test_an_i_forward_tsn_releases_what_waits():
     """RFC 8260 §2.3.1: the principle of FORWARD-TSN with MIDs."""
     a, z = interleaved()

@@ -269,6 +269,51 @@ def test_no_reset_before_the_association_stands():
         a.reset(3)
 
 
+def test_a_reset_waits_for_abandoned_data_too():
+    """RFC 6525 §5.1.2 A3: what is abandoned is skipped first, so that the reset need not be deferred."""
+    a, z = used(3)
+    a.send(b"maybe", stream=3, max_retransmits=0)
+    a.reset(3)
+    z.expect(Data(2))
+    z.wait(1)
+    found: list[Chunk] = []
+    while z.is_heard:
+        found += z.expect_any()
+    assert ForwardTsn(2, ((3, 1),)) in found
+    z.send(Sack(2))
+    while z.is_heard:
+        found += z.expect_any()
+    assert ReConfig(Outgoing(1, 0, 2, (3,))) in found
+    z.send(ReConfig(Response(1, PERFORMED)))
+    a.send(stream=3)
+    z.expect(Data(3, stream=3, ssn=0))
+
+
+def test_a_reset_of_a_stream_whose_messages_wait_lets_them_go_first():
+    """RFC 8831 §6.7: messages queued before the reset are sent before it, however the window stands."""
+    a, z = used(3)
+    a.send(bytes(50_000), stream=3)
+    a.reset(3)
+    a.send(b"after", stream=3)
+    seen: list[Chunk] = []
+    for _ in range(30):
+        while z.is_heard:
+            seen += [chunk for chunk in z.expect_any() if not isinstance(chunk, Sack)]
+        last = seen[-1]
+        if isinstance(last, ReConfig):
+            break
+        z.send(Sack(last.tsn))
+    requests = [chunk for chunk in seen if isinstance(chunk, ReConfig)]
+    assert requests == [ReConfig(Outgoing(1, 0, last_tsn(seen), (3,)))]
+    z.send(ReConfig(Response(1, PERFORMED)))
+    z.expect(Data(last_tsn(seen) + 1, b"after", stream=3, ssn=0))
+
+
+def last_tsn(chunks: list[Chunk]) -> int:
+    """Give the highest TSN."""
+    return max(chunk.tsn for chunk in chunks if isinstance(chunk, Data))
+
+
 def test_a_shutdown_does_not_wait_for_a_reset_for_ever():
     """RFC 9260 §9.2: with no data outstanding SHUTDOWN is sent, though a request is not answered."""
     a, z = used(3)

@@ -259,6 +259,36 @@ def test_no_small_packets_are_squeezed_into_a_small_window():
     z.expect_nothing()
 
 
+def test_lost_data_is_repaired_though_the_window_is_closed():
+    """RFC 9260 §6.1 A: a closed window stops new data; what it has room for by right is sent again."""
+    a, z = established()
+    for tsn in range(1, 5):
+        a.send(bytes(100))
+        z.expect(Data(tsn))
+    z.wait(0.1)
+    z.send(Sack(0, gaps=((2, 4),), window=0))
+    z.wait(1)
+    z.expect(Data(1))
+    z.send(Sack(4, window=0))
+    z.expect_nothing(30)
+
+
+def test_a_message_that_expires_in_front_of_a_closed_window_leaves_no_timer_behind():
+    """RFC 9260 §6.1 A: with nothing left to send there is nothing to probe for."""
+    a, z = established()
+    a.send()
+    z.expect(Data(1))
+    z.send(Sack(1, window=0))
+    a.send(bytes(1000), lifetime=0.5)
+    z.expect_nothing()
+    z.wait(0.6)
+    z.expect_nothing()
+    z.wait(1000)
+    z.ignore()
+    assert a.association.total_buffered == 0
+    assert a.association.deadline > a.now
+
+
 def test_a_window_that_shrinks_below_what_is_outstanding_stops_the_sender():
     """RFC 9260 §6.2.1 D ii: rwnd is a_rwnd less what is outstanding, and never below nothing."""
     a, z = established(initial_window=100)
@@ -538,6 +568,45 @@ def test_one_loss_slows_down_once_a_round_trip():
     z.wait(0.04)
     assert {2, 6} <= set(tsns(z))
     assert a.stats.recoveries == 1
+
+
+def test_a_retransmission_that_was_not_needed_is_noticed():
+    """RFC 8985 §6.2: a duplicate report tells that the original was only late: the loss is undone."""
+    a, z = distant()
+    spread(a, z, 2, 6)
+    z.wait(0.094)
+    z.send(Sack(1, gaps=((3, 7),)))
+    z.expect(Data(2))
+    z.wait(0.1)
+    z.send(Sack(7, duplicates=(2,)))
+    assert a.stats.spurious_retransmissions == 1
+    assert a.stats.undone_recoveries == 1
+
+
+def test_the_timer_starts_over_with_the_first_retransmission():
+    """RFC 9260 §7.2.4 4: T3-rtx is restarted when the first outstanding chunk is sent again."""
+    a, z = distant()
+    spread(a, z, 2, 5)
+    z.wait(0.5)
+    z.ignore()
+    z.send(Sack(1, gaps=((3, 6),)))
+    start = a.now
+    while not a.stats.timeouts:
+        z.step()
+    assert a.now - start >= 1.0 - 0.001
+
+
+def test_as_many_packets_leave_as_the_window_allows():
+    """RFC 9260 §6.1 E: with room for two of three packets two leave, the third with the next SACK."""
+    a, z = established(initial_window=100)
+    a.send(bytes(FULL))
+    z.expect(Data(1))
+    z.send(Sack(1, window=2 * FULL + 100))
+    for _ in range(3):
+        a.send(bytes(FULL))
+    assert tsns(z) == [2, 3]
+    z.send(Sack(2, window=2 * FULL + 100))
+    assert tsns(z) == [4]
 
 
 def test_the_reported_chunks_are_not_sent_again():

@@ -372,6 +372,29 @@ def test_data_after_the_shutdown_ack_is_not_taken():
     assert a.state is SHUTDOWN_ACK_SENT
 
 
+def test_data_in_shutdown_received_is_not_taken():
+    """RFC 9260 §6: DATA is taken in ESTABLISHED, SHUTDOWN-PENDING and SHUTDOWN-SENT only."""
+    a, z = established()
+    a.send()
+    z.expect(Data(1))
+    z.send(Shutdown(0))
+    z.send(Data(1))
+    z.ignore()
+    assert a.receive() == []
+    assert a.state is SHUTDOWN_RECEIVED
+
+
+def test_data_in_shutdown_pending_is_taken():
+    """RFC 9260 §6: until it has sent its own data the side that wants to end takes the peer's."""
+    a, z = established()
+    a.send()
+    z.expect(Data(1))
+    a.shutdown()
+    z.send(Data(1, b"still"))
+    z.expect(Sack(1))
+    assert a.receive() == [b"still"]
+
+
 def test_a_shutdown_during_cookie_echoed_is_done_when_the_association_stands():
     """RFC 9260 §9.2: the application may shut down while connecting; what was queued is still delivered."""
     a, z = ladder()
@@ -421,6 +444,35 @@ def test_an_abort_of_ours_says_why():
     (event,) = a.events()
     assert isinstance(event, Closed)
     assert not event.graceful
+
+
+def test_an_abort_during_set_up_ends_it():
+    """RFC 9260 §9.1: in COOKIE-ECHOED the peer is told; in COOKIE-WAIT there is nobody to tell."""
+    a, z = ladder()
+    a.connect()
+    z.expect(Init())
+    a.abort()
+    z.expect_nothing(10)
+    assert a.state is CLOSED
+    a, z = ladder()
+    a.connect()
+    z.expect(Init())
+    z.send(InitAck())
+    z.expect(CookieEcho())
+    a.abort()
+    z.expect(Abort(wire.USER_INITIATED_ABORT), tag=TAG)
+    z.expect_nothing(10)
+    assert a.state is CLOSED
+
+
+def test_what_is_queued_is_gone_after_an_abort():
+    """RFC 9260 §9: any data pending on either end of the association is discarded."""
+    a, z = established()
+    for _ in range(20):
+        a.send(bytes(1000))
+    a.abort()
+    z.expect(Abort(wire.USER_INITIATED_ABORT))
+    z.expect_nothing(100)
 
 
 def test_an_abort_of_the_peer_is_told_with_its_reason():
