@@ -1,4 +1,4 @@
-"""Serial number arithmetic: sequence numbers that wrap around (RFC 1982, used as RFC 9260 section 1.6 says)."""
+"""Serial number arithmetic: sequence numbers that wrap around (RFC 1982, RFC 9260 section 1.6)."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ def less32(a: int, b: int) -> bool:
 
     Numbers exactly 2**31 apart are in no order: neither is less (RFC 1982 section 3.2).
     """
-    return _HALF32 < ((a - b) & U32)
+    return ((a - b) & U32) > _HALF32
 
 
 def more32(a: int, b: int) -> bool:
     """Tell whether the 32-bit serial number a comes after b."""
-    return _HALF32 < ((b - a) & U32)
+    return ((b - a) & U32) > _HALF32
 
 
 def less16(a: int, b: int) -> bool:
     """Tell whether the 16-bit serial number a comes before b."""
-    return _HALF16 < ((a - b) & U16)
+    return ((a - b) & U16) > _HALF16
 
 
 def more16(a: int, b: int) -> bool:
     """Tell whether the 16-bit serial number a comes after b."""
-    return _HALF16 < ((b - a) & U16)
+    return ((b - a) & U16) > _HALF16
