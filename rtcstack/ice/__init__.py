@@ -11,6 +11,7 @@ from rtcstack.ice.events import (
     PairSelected,
     StateChanged,
     Stats,
+    TcpConnect,
 )
 from rtcstack.ice.options import Options
 from rtcstack.ice.pair import Pair, PairState
@@ -34,4 +35,5 @@ __all__ = [
     "Report",
     "StateChanged",
     "Stats",
+    "TcpConnect",
 ]

@@ -19,6 +19,7 @@ from rtcstack.ice.events import (
     PairSelected,
     StateChanged,
     Stats,
+    TcpConnect,
 )
 from rtcstack.ice.generation import Generation
 from rtcstack.ice.local_end import LocalEnd
@@ -184,6 +185,42 @@ class Agent:
         self._require_open_gathering()
         return self._announce(self._end.candidates.add_relayed(relayed, mapped, server, protocol))
 
+    def add_tcp_local(
+        self, address: Address, tcp_type: Literal["active", "passive"], *, interface: str = ""
+    ) -> Candidate | None:
+        """Make a host candidate for TCP.
+
+        Packets of its connections go by take_packets and receive as if they were datagrams, with `address`
+        as local one whatever the port of the connection; framing them (RFC 4571) is up to the caller.
+
+        address     passive: of the listening socket, whose port number no UDP socket of that IP address may
+                    have. active: where connections will come from, with port 9; TcpConnect events ask for
+                    them.
+        Returns and raises as add_local_address does; a lite agent has no active candidates.
+        Source: RFC 6544 sections 4.1 and 5.1.
+        """
+        base = _checked(address)
+        if tcp_type == "active" and base[1] != 9:
+            raise InvalidParameter(f"the port of an active candidate is 9, not {base[1]}")
+        self._require_open_gathering()
+        return self._announce(self._end.candidates.add_tcp(base, tcp_type, interface))
+
+    def tcp_connected(self, local: Address, remote: Address, now: float) -> None:
+        """Note that the connection which TcpConnect asked for is there."""
+        self._now = now
+        self._end.tcp.opened((local, remote))
+        for generation in self._generations():
+            generation.tcp_opened(local, remote)
+        self._update()
+
+    def tcp_closed(self, local: Address, remote: Address, now: float) -> None:
+        """Note that a connection, ours or the peer's, has ended or could not be opened."""
+        self._now = now
+        self._end.tcp.closed((local, remote))
+        for generation in self._generations():
+            generation.tcp_closed(local, remote, now)
+        self._update()
+
     def remove_local(self, base: Address) -> None:
         """Withdraw the candidates of a socket or allocation that is gone, and give up their pairs.
 
@@ -194,6 +231,7 @@ class Agent:
         Source: RFC 8445 section 5.1.1.4.
         """
         if self._end.candidates.remove(base):
+            self._end.tcp.remove(base)
             for generation in self._generations():
                 generation.remove_base(base, self._now)
             self._update()
@@ -356,7 +394,8 @@ class Agent:
     def receive(self, datagrams: list[bytes], local: Address, remote: Address, now: float) -> None:
         """Take STUN datagrams that arrived at one of our addresses; answers wait for take_packets.
 
-        local       the socket's address, as given to add_local_address, or the relayed address.
+        local       the socket's address, as given to add_local_address, or that of the relay or TCP
+                    candidate.
         remote      where they came from.
         """
         drops = self.drops
@@ -467,6 +506,7 @@ class Agent:
             if pair is not None:
                 self._events.append(PairSelected(pair))
         self._set_state(self._derive_state())
+        self._events += [TcpConnect(local, remote) for local, remote in self._end.tcp.take_wanted()]
         is_ready = current.state is IceState.NEW and self._started and current.has_remote_credentials
         self.deadline = now if is_ready else min(each.deadline for each in self._generations())
 

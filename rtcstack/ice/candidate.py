@@ -11,6 +11,7 @@ from rtcstack.stun import Address
 __all__ = [
     "TYPE_PREFERENCE",
     "Candidate",
+    "can_pair",
     "candidate_priority",
     "is_private",
     "is_same_network",
@@ -24,6 +25,9 @@ __all__ = [
 TYPE_PREFERENCE = {"host": 126, "prflx": 110, "srflx": 100, "relay": 0}
 """Recommended type preferences (RFC 8445 section 5.1.2.2)."""
 
+_TCP_TYPE_PREFERENCE = {"host": 90, "prflx": 80}
+"""Any direct path by UDP is better than one by TCP, which is better than a relay (RFC 6544 section 4.2)."""
+
 _SITE_LOCAL = ipaddress.IPv6Network("fec0::/10")
 _IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
 
@@ -34,15 +38,16 @@ class Candidate:
 
     foundation      same text for candidates of the same kind, base address and server.
     component       1: there is one component.
-    transport       "udp", lower case.
+    transport       "udp" or "tcp", lower case.
     priority        1 to 2**31 - 1, larger is preferred.
     address, port   IP address as text, without zone.
     type            "host", "srflx", "prflx" or "relay".
     related_address, related_port   the base, or the mapped address of a relay; None for host candidates.
     base            where a local candidate sends from; None for remote ones.
     interface       name of the network interface of a host candidate, if known.
+    tcp_type        "active", "passive" or "so" for TCP; None for UDP.
 
-    Source: RFC 8445 section 5.3, RFC 8839 section 5.1.
+    Source: RFC 8445 section 5.3, RFC 8839 section 5.1, RFC 6544 section 4.5.
     """
 
     foundation: str
@@ -56,6 +61,7 @@ class Candidate:
     related_port: int | None = None
     base: Address | None = None
     interface: str = ""
+    tcp_type: str | None = None
 
     @property
     def transport_address(self) -> Address:
@@ -63,18 +69,21 @@ class Candidate:
         return self.address, self.port
 
 
-def candidate_priority(type_: str, local_preference: int, component: int = 1) -> int:
+def candidate_priority(
+    type_: str, local_preference: int, component: int = 1, *, transport: str = "udp"
+) -> int:
     """Compute the recommended priority.
 
     local_preference    0 to 65535, unique among our candidates of this type.
-    Source: RFC 8445 section 5.1.2.1.
+    Source: RFC 8445 section 5.1.2.1, RFC 6544 section 4.2.
     """
-    return (TYPE_PREFERENCE[type_] << 24) + (local_preference << 8) + (256 - component)
+    preferences = TYPE_PREFERENCE if transport == "udp" else _TCP_TYPE_PREFERENCE
+    return (preferences[type_] << 24) + (local_preference << 8) + (256 - component)
 
 
-def peer_reflexive_priority(priority: int) -> int:
+def peer_reflexive_priority(priority: int, *, transport: str = "udp") -> int:
     """Return what a candidate's priority would be if it were peer-reflexive (RFC 8445 section 7.1.1)."""
-    return (TYPE_PREFERENCE["prflx"] << 24) + (priority & 0xFFFFFF)
+    return candidate_priority("prflx", 0, 256, transport=transport) + (priority & 0xFFFFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,3 +161,13 @@ def reach(address: str) -> tuple[int, str]:
     """
     facts = _facts(address)
     return facts.zone if facts else (0, "none")
+
+
+def can_pair(local: Candidate, remote: Candidate) -> bool:
+    """Tell whether checks from one to the other make sense.
+
+    A passive candidate of ours is paired when a connection has come, not before.
+    Source: RFC 8445 section 6.1.2.2, RFC 6544 section 6.2.
+    """
+    types = (local.tcp_type, remote.tcp_type)
+    return types in ((None, None), ("active", "passive")) and reach(local.address) == reach(remote.address)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rtcstack.ice.candidate import Candidate
 from rtcstack.ice.pair import Pair
+from rtcstack.stun import Address
 
 __all__ = [
     "Drops",
@@ -17,6 +18,7 @@ __all__ = [
     "PairSelected",
     "StateChanged",
     "Stats",
+    "TcpConnect",
 ]
 
 
@@ -58,7 +60,21 @@ class StateChanged:
     state: IceState
 
 
-Event = LocalCandidate | EndOfLocalCandidates | PairSelected | StateChanged
+@dataclass(frozen=True, slots=True)
+class TcpConnect:
+    """A check needs a TCP connection from an active candidate.
+
+    Then: open one, and call tcp_connected, or tcp_closed if that fails.
+
+    local       address of the active candidate; the port, 9, says nothing.
+    remote      where to.
+    """
+
+    local: Address
+    remote: Address
+
+
+Event = LocalCandidate | EndOfLocalCandidates | PairSelected | StateChanged | TcpConnect
 
 
 @dataclass(slots=True)
@@ -96,7 +112,7 @@ class Drops:
     remote_host_name: int = 0
     """Remote candidates with a host name instead of an address."""
     remote_tcp: int = 0
-    """Remote candidates of another transport than UDP."""
+    """Remote candidates of another transport than UDP and TCP, or for TCP without a direction."""
     remote_unusable: int = 0
     """Remote candidates with an address or port that cannot be a peer's, or of another component."""
     remote_filtered: int = 0

@@ -7,7 +7,7 @@ import math
 
 from rtcstack import stun
 from rtcstack.ice.binding import Asked, Refusal, judge, write_refusal, write_request, write_success
-from rtcstack.ice.candidate import Candidate, peer_reflexive_priority, reach
+from rtcstack.ice.candidate import Candidate, can_pair, peer_reflexive_priority
 from rtcstack.ice.checklist import Checklist
 from rtcstack.ice.checks import Check, Checks
 from rtcstack.ice.events import IceState
@@ -211,11 +211,11 @@ class Generation:
         remote = self.remote.screen(candidate, self._end.drops, self._end.options)
         if remote is None:
             return
-        address = remote.transport_address
-        known = self.remote.get(address)
+        key = remote.transport, remote.transport_address
+        known = self.remote.get(key)
         if known is None and not self._make_room_for_remote():
             return
-        self.remote[address] = remote
+        self.remote[key] = remote
         if known is not None:
             for pair in self.checklist:
                 if pair.remote is known:
@@ -226,9 +226,29 @@ class Generation:
             for base in self._end.candidates.bases.values():
                 self._form_pair(base, remote)
 
+    def tcp_opened(self, local: Address, remote: Address) -> None:
+        """Check a pair whose connection is there at last (RFC 6544 section 7.1)."""
+        pair = self.checklist.get(local, remote)
+        if self.is_active and pair is not None and pair.state is _IN_PROGRESS:
+            self.checklist.trigger(pair)
+
+    def tcp_closed(self, local: Address, remote: Address, now: float) -> None:
+        """Give up what needed a connection; the peer may come again, and we may ask again in doubt."""
+        pair = self.checklist.get(local, remote)
+        selected = self.selection.pair
+        if pair is not None and pair.local.tcp_type == "active":
+            self._checks.forget(pair)
+            pair.fail("no TCP connection")
+            pair.nominated = False
+            self.valid.discard((local, remote))
+        else:
+            self._forget(local, remote)
+        if selected is not None and (local, remote) == (selected.local_address, selected.remote_address):
+            self._leave_selected(now)
+
     def _may_pair(self, base: Candidate, remote: Candidate) -> bool:
         """Tell whether checks make sense between two candidates (RFC 8445 section 6.1.2.2)."""
-        return not self._end.options.lite and reach(base.address) == reach(remote.address)
+        return not self._end.options.lite and can_pair(base, remote)
 
     def _form_pair(self, base: Candidate, remote: Candidate) -> None:
         """Pair a base with a remote candidate that it can reach, if that may better things.
@@ -263,21 +283,27 @@ class Generation:
         if not self.remote.is_full:
             return True
         self._end.drops.remote_overflow += 1
-        address = self.remote.evict(
+        evicted = self.remote.evict(
             {
-                pair.remote_address
+                pair.remote
                 for pair in self.checklist
                 if pair.state is _SUCCEEDED or pair is self.selection.pair
             }
         )
-        if address is None:
+        if evicted is None:
             return False
-        for base in self._end.candidates.bases:
-            self.valid.discard((base, address))
-            pair = self.checklist.get(base, address)
-            if pair is not None:
-                self._remove_pair(pair)
+        for base in self._end.candidates.bases.values():
+            if base.transport == evicted.transport:
+                self._forget(base.transport_address, evicted.transport_address)
         return True
+
+    def _forget(self, local: Address, remote: Address) -> None:
+        """Forget a five-tuple and its pair."""
+        self.valid.discard((local, remote))
+        self._early.pop((local, remote), None)
+        pair = self.checklist.get(local, remote)
+        if pair is not None:
+            self._remove_pair(pair)
 
     # Checks that we send (RFC 8445 section 7.2)
 
@@ -300,17 +326,19 @@ class Generation:
         if pair.state is not _SUCCEEDED:
             pair.state = _IN_PROGRESS
             pair.reason = ""
+        five_tuple = (pair.local_address, pair.remote_address)
+        if pair.local.tcp_type == "active" and not end.tcp.is_open(five_tuple):
+            end.tcp.ask(five_tuple)  # The check waits for tcp_opened.
+            return
         # RFC 8445 §14.3 lets an agent compute the RTO in another way: without its factor N, the number of all
         # checks, every pair still gets its first request before any gets its second, and the loss of one
         # packet among 10 pairs costs 0.5 s and not 5 s.
         rto = max(options.rto, options.ta * self.checklist.active())
         end.stats.checks_sent += 1
-        self._send_request(
-            pair,
-            now,
-            stun.schedule(rto, options.rc, options.rm),
-            nominates=pair is self.selection.nominating,
-        )
+        offsets = stun.schedule(rto, options.rc, options.rm)
+        if pair.local.transport == "tcp":
+            offsets = (0.0, offsets[-1])
+        self._send_request(pair, now, offsets, nominates=pair is self.selection.nominating)
 
     def _send_request(
         self,
@@ -323,7 +351,8 @@ class Generation:
     ) -> None:
         """Send a Binding request and keep it until it is answered or times out."""
         end = self._end
-        priority = peer_reflexive_priority(end.candidates.bases[pair.local_address].priority)
+        base = end.candidates.bases[pair.local_address]
+        priority = peer_reflexive_priority(base.priority, transport=base.transport)
         transaction_id = end.random_bytes(12)
         request = write_request(
             transaction_id,
@@ -466,7 +495,8 @@ class Generation:
             end.answer(local, remote, write_refusal(message, asked))
             return
         allows = end.options.remote_candidate_filter
-        if allows is not None and remote not in self.remote and not allows(*remote):
+        transport = end.candidates.bases[local].transport
+        if allows is not None and (transport, remote) not in self.remote and not allows(*remote):
             end.drops.remote_filtered += 1
             return
         end.stats.requests_received += 1
@@ -514,15 +544,16 @@ class Generation:
                 selection.consent.heard(now)
         if self.is_retired:
             return
-        candidate = self.remote.get(remote)
+        base = end.candidates.bases[local]
+        candidate = self.remote.get((base.transport, remote))
         if candidate is None:
             if not self._make_room_for_remote():
                 return
-            candidate = self.remote.learn(remote, asked.priority)
+            candidate = self.remote.learn(remote, asked.priority, base)
         self.valid.add((local, remote))
         pair = self.checklist.get(local, remote)
         if pair is None:
-            pair = Pair(end.candidates.bases[local], candidate, controlling=end.controlling)
+            pair = Pair(base, candidate, controlling=end.controlling)
             if (end.controlling and not selection.wants(pair)) or not self._add_pair(pair):
                 return  # We have nominated: the peer's worse pairs are answered, not checked back.
         if pair is not selected:

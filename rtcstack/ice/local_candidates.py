@@ -48,6 +48,31 @@ class LocalCandidates:
         )
         return self._add(candidate)
 
+    def add_tcp(self, base: Address, tcp_type: str, interface: str) -> Candidate | None:
+        """Make a host candidate for TCP; None as in add_host, and for an active one of a lite agent.
+
+        Source: RFC 6544 sections 4.1, 4.2, 4.4 and 5.1.
+        """
+        ip, port = base
+        if base in self.bases or not is_usable_local(ip) or self._options.relay_only:
+            return None
+        is_active = tcp_type == "active"
+        if is_active and self._options.lite:
+            return None
+        candidate = Candidate(
+            foundation=self._foundation("host", ip, protocol="tcp"),
+            component=1,
+            transport="tcp",
+            priority=self._priority("host", ip, penalty=(1 if is_active else 3) << 13, transport="tcp"),
+            address=ip,
+            port=port,
+            type="host",
+            base=base,
+            interface=interface,
+            tcp_type=tcp_type,
+        )
+        return self._add(candidate)
+
     def add_reflexive(self, base: Address, mapped: Address, server: str) -> Candidate | None:
         """Make a server-reflexive candidate; None if it is redundant or the peer must not see it.
 
@@ -115,9 +140,9 @@ class LocalCandidates:
         if sum(candidate.type == "prflx" for candidate in self.all) >= self._options.max_pairs:
             return current
         candidate = Candidate(
-            foundation=self._foundation("prflx", base[0]),
+            foundation=self._foundation("prflx", base[0], protocol=self.bases[base].transport),
             component=1,
-            transport="udp",
+            transport=self.bases[base].transport,
             priority=priority,
             address=address[0],
             port=address[1],
@@ -125,6 +150,7 @@ class LocalCandidates:
             related_address=base[0],
             related_port=base[1],
             base=base,
+            tcp_type=self.bases[base].tcp_type,
         )
         return self._add(candidate)
 
@@ -143,7 +169,9 @@ class LocalCandidates:
             self.bases[candidate.base] = candidate
         return candidate
 
-    def _priority(self, type_: str, ip: str, *, at_most: int = 2**31 - 1, penalty: int = 0) -> int:
+    def _priority(
+        self, type_: str, ip: str, *, at_most: int = 2**31 - 1, penalty: int = 0, transport: str = "udp"
+    ) -> int:
         """Return the highest priority of a type that no candidate has, even for IPv4 and odd for IPv6.
 
         at_most     priority of a candidate whose local preference is not exceeded.
@@ -155,8 +183,9 @@ class LocalCandidates:
         taken = {candidate.priority for candidate in self.all if candidate.type == type_}
         preference = min(65535, at_most >> 8 & 0xFFFF) - penalty
         preference -= (preference & 1) != (":" in ip)
-        while (priority := candidate_priority(type_, preference)) in taken and preference > 1:
-            preference -= 2
+        priority = candidate_priority(type_, preference, transport=transport)
+        while priority in taken and priority > 2 << 8:
+            priority -= 2 << 8
         return priority
 
     def _related(self, address: Address, ip: str) -> Address:

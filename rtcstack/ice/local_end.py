@@ -8,6 +8,7 @@ from collections.abc import Callable
 from rtcstack.ice.events import Drops, Stats
 from rtcstack.ice.local_candidates import LocalCandidates
 from rtcstack.ice.options import Options
+from rtcstack.ice.tcp import TcpConnections
 from rtcstack.stun import Address
 
 __all__ = ["LocalEnd"]
@@ -19,6 +20,7 @@ class LocalEnd:
     controlling     our role (RFC 8445 section 6.1.1).
     tie_breaker     64 bits for role conflicts.
     candidates      what peers see, and the bases that packets leave from.
+    tcp             connections of active candidates.
     pace            time from which the next new check may leave: one every Ta, whatever it is for.
     """
 
@@ -31,6 +33,7 @@ class LocalEnd:
         "pace",
         "random_bytes",
         "stats",
+        "tcp",
         "tie_breaker",
     )
 
@@ -50,6 +53,7 @@ class LocalEnd:
         self.pace = -math.inf
         self.drops = Drops()
         self.stats = Stats()
+        self.tcp = TcpConnections()
         self._outgoing: list[tuple[Address, Address, bytes]] = []
 
     def _new_tie_breaker(self) -> int:

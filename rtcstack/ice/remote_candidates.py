@@ -12,9 +12,12 @@ from rtcstack.stun import Address
 
 __all__ = ["RemoteCandidates"]
 
+_OPPOSITE = {"active": "passive", "passive": "active"}
+_TRANSPORTS = (("udp", None), ("tcp", "active"), ("tcp", "passive"), ("tcp", "so"))
 
-class RemoteCandidates(dict[Address, Candidate]):
-    """Remote candidates by transport address, the oldest first.
+
+class RemoteCandidates(dict[tuple[str, Address], Candidate]):
+    """Remote candidates by transport and address, the oldest first.
 
     limit       how many at most.
     has_ended   whether the peer has said that there are no more (RFC 8838 section 14).
@@ -38,9 +41,10 @@ class RemoteCandidates(dict[Address, Candidate]):
         Source: RFC 8445 section 7.3.1.3, RFC 8838 sections 11 and 14.
         """
         ip = normalize(candidate.address)
+        transport = candidate.transport.lower()
         if self.has_ended:
             drops.remote_late += 1
-        elif candidate.transport.lower() != "udp":
+        elif (transport, candidate.tcp_type) not in _TRANSPORTS:
             drops.remote_tcp += 1
         elif ip is None:
             drops.remote_host_name += 1
@@ -48,23 +52,28 @@ class RemoteCandidates(dict[Address, Candidate]):
             drops.remote_unusable += 1
         elif options.remote_candidate_filter and not options.remote_candidate_filter(ip, candidate.port):
             drops.remote_filtered += 1
-        elif (known := self.get((ip, candidate.port))) is not None and known.type != "prflx":
+        elif (known := self.get((transport, (ip, candidate.port)))) is not None and known.type != "prflx":
             drops.remote_duplicate += 1
         else:
-            return replace(candidate, transport="udp", address=ip, base=None)
+            return replace(candidate, transport=transport, address=ip, base=None)
         return None
 
-    def learn(self, address: Address, priority: int) -> Candidate:
-        """Add a peer-reflexive candidate, of a foundation of its own (RFC 8445 section 7.3.1.3)."""
+    def learn(self, address: Address, priority: int, base: Candidate) -> Candidate:
+        """Add a peer-reflexive candidate, of a foundation of its own (RFC 8445 section 7.3.1.3).
+
+        base        candidate of ours that it has reached, and shares the transport with.
+        """
         self._learned += 1
-        candidate = Candidate(f"prflx{self._learned}", 1, "udp", priority, *address, "prflx")
-        self[address] = candidate
+        tcp_type = _OPPOSITE.get(base.tcp_type or "")
+        foundation = f"prflx{self._learned}"
+        candidate = Candidate(foundation, 1, base.transport, priority, *address, "prflx", tcp_type=tcp_type)
+        self[base.transport, address] = candidate
         return candidate
 
-    def evict(self, proven: Container[Address]) -> Address | None:
+    def evict(self, proven: Container[Candidate]) -> Candidate | None:
         """Take out the oldest peer-reflexive candidate that is not proven; None if there is none."""
-        for address, candidate in self.items():
-            if candidate.type == "prflx" and address not in proven:
-                del self[address]
-                return address
+        for key, candidate in self.items():
+            if candidate.type == "prflx" and candidate not in proven:
+                del self[key]
+                return candidate
         return None

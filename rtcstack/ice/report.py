@@ -73,7 +73,7 @@ class Report:
                 return "the peer hides its addresses behind .local names that were not resolved"
             return "the peer named no address that can be used, and none of its checks arrived"
         if not self.pairs:
-            return "the two sides have no address family in common"
+            return "the two sides have no address family and transport in common"
         if self.has_foreign_keys:
             return "the credentials do not match, one description may be of another session"
         if any(pair.requests_received for pair in self.pairs):

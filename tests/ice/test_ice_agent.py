@@ -416,7 +416,7 @@ def test_failure_without_local_candidates() -> None:
 def test_failure_without_a_common_address_family() -> None:
     link = Link(addresses=([A4], [Z6]))
     link.connect()
-    assert failed(link).endswith("the two sides have no address family in common")
+    assert failed(link).endswith("no address family and transport in common")
 
 
 def test_failure_without_answers() -> None:

@@ -15,9 +15,12 @@ MAPPED = ("203.0.113.7", 4242)
 RELAYED = ("203.0.113.200", 60000)
 CONNECTED = (IceState.CONNECTED, IceState.COMPLETED)
 
+ACTIONS = ["run", "lose", "heal", "offer", "answer", "restart", "abandon"]
+ACTIONS += ["remove", "add", "relay", "end", "heard"]
+
 actions = st.lists(
     st.tuples(
-        st.sampled_from("run lose heal restart offer answer abandon remove add relay end heard".split()),
+        st.sampled_from(ACTIONS),
         st.booleans(),
         st.floats(0.0, 1.0),
     ),
