@@ -33,7 +33,7 @@ class Session(ServerSession, Protocol):
 
     @property
     def deadline(self) -> float:
-        """When handle_timeout() is due: math.inf for never."""
+        """When handle_timeout() and take_packets() are due: -inf for at once, math.inf for never."""
 
     def add_local_address(self, address: Address, interface: str = "") -> object:
         """Take notice of a socket."""
@@ -45,7 +45,7 @@ class Session(ServerSession, Protocol):
         """Do what is due at `deadline` (math.inf: nothing is)."""
 
     def take_packets(self, now: float) -> list[tuple[Address, Address, list[bytes]]]:
-        """Hand over (local, remote, datagrams) to send now."""
+        """Hand over (local, remote, datagrams) to send now; what is left stays due."""
 
 
 class Transport(Protocol):
@@ -70,10 +70,10 @@ class Network(Protocol):
     def attach(self, session: Session) -> Transport:
         """Make the transport of one session."""
 
-    def wait(self, transports: Sequence[Transport], timeout: float | None) -> Sequence[Transport] | None:
+    def wait(self, transports: Sequence[Transport], timeout: float | None) -> Sequence[Transport]:
         """Block until a transport has something to do, or `timeout` seconds (None: no limit) are over.
 
-        Returns those whose step() is due; None if the network cannot tell.
+        Returns those whose step() is due.
         """
 
 
@@ -85,30 +85,32 @@ class OsTransport:
     """
 
     __slots__ = (
+        "_by_descriptor",
         "_gathered",
-        "_has_more",
-        "_is_blocked",
+        "_is_full",
         "_options",
         "_servers",
         "_session",
         "_sockets",
         "_watch",
         "descriptors",
+        "readable",
         "stats",
     )
 
     def __init__(self, session: Session, options: Options) -> None:
         self.stats = SocketStats()
-        self.descriptors: list[int] = []
+        self.descriptors: list[int]
         """File descriptors whose readability makes step() due; a new list whenever they change."""
+        self.readable: list[int] | None
+        """Those that can be read, where a wait has found out already; the next step() uses it up."""
         self._session = session
         self._options = options
         self._sockets: dict[Address, UdpSocket] = {}
-        self._watch = Watch()
         self._servers: ServerLinks | None = None
+        self._is_full = False
         self._gathered = False
-        self._has_more = False
-        self._is_blocked = False
+        self._watch_sockets()
 
     @property
     def deadline(self) -> float:
@@ -116,14 +118,12 @@ class OsTransport:
 
         It is never while datagrams wait for the kernel: what is due would only queue behind them.
         """
-        if self._is_blocked:
-            return math.inf
-        return -math.inf if self._has_more else self._session.deadline
+        return math.inf if self._is_full else self._session.deadline
 
     @property
     def is_blocked(self) -> bool:
         """Whether something waits until the kernel has room for it, or a connection until it is there."""
-        return self._is_blocked or (self._servers is not None and bool(self._servers.blocked_descriptors()))
+        return self._is_full or (self._servers is not None and bool(self._servers.blocked_descriptors()))
 
     def blocked_descriptors(self) -> list[int]:
         """File descriptors whose writability makes step() due."""
@@ -153,9 +153,8 @@ class OsTransport:
                 exhausted = error
                 continue
             self._sockets[sock.address] = sock
-            self._watch.add(sock)
-            self.descriptors.append(sock.fileno())
             self._session.add_local_address(sock.address, interface.name)
+        self._watch_sockets()
         self._session.end_of_local_candidates()
         if self._session.asks_servers:
             self._servers = ServerLinks(self._session)
@@ -166,38 +165,37 @@ class OsTransport:
     def step(self) -> bool:
         """Receive what has arrived, do what is due, and send, until nothing is left or 2,000 datagrams moved.
 
-        Returns whether anything moved. Where it stopped early, `deadline` is over at once.
+        Returns whether anything moved. Where it stopped early, it is due again.
         """
         session = self._session
-        received = sent = 0
+        found = self.readable
+        if found is None:
+            found = self._watch.readable()
+        self.readable = None
+        ready = [self._by_descriptor[descriptor] for descriptor in found if descriptor in self._by_descriptor]
+        moved = 0
         if self._servers is not None:
-            received = self._servers.step(time.monotonic())
+            moved = self._servers.step(time.monotonic())
         was_due = False
-        ready = self._watch.readable()
         while True:
             now = time.monotonic()
             for sock in ready:
                 local = sock.address
                 for remote, datagrams in sock.receive():
                     session.receive(local, remote, datagrams, now)
-                    received += len(datagrams)
+                    moved += len(datagrams)
             if session.deadline <= now:
                 session.handle_timeout(now)
                 was_due = True
-            while not self._is_blocked or self._flush():
-                packets = session.take_packets(now)
-                for local, remote, datagrams in packets:
+            if not self._is_full or self._flush():
+                for local, remote, datagrams in session.take_packets(now):
                     self._send(local, remote, datagrams)
-                    sent += len(datagrams)
-                if not packets or sent >= _STEP_DATAGRAMS:
-                    break
+                    moved += len(datagrams)
             ready = [sock for sock in ready if not sock.is_drained]
-            if not ready or received + sent >= _STEP_DATAGRAMS:
+            if moved >= _STEP_DATAGRAMS or not (ready or self.deadline <= now):
                 break
-        if self._servers is not None:
-            self._watch_servers()
-        self._has_more = bool(ready) or sent >= _STEP_DATAGRAMS
-        return was_due or received + sent > 0
+        self._watch_servers()
+        return was_due or moved > 0
 
     def close(self) -> None:
         """Send what the session has to say at this instant, and close the sockets. May be called twice.
@@ -213,24 +211,27 @@ class OsTransport:
                 if not packets:
                     break
         self._gathered = True
-        self._has_more = self._is_blocked = False
-        self._watch = Watch()
+        self._is_full = False
         if self._servers is not None:
             self._servers.close()
-        self.descriptors = []
         for sock in self._sockets.values():
             sock.close()
         self._sockets.clear()
+        self._watch_sockets()
+
+    def _watch_sockets(self) -> None:
+        self._by_descriptor = {sock.fileno(): sock for sock in self._sockets.values()}
+        self.descriptors = list(self._by_descriptor)
+        self._watch = Watch(self.descriptors)
+        self.readable = None
 
     def _watch_servers(self) -> None:
-        servers = self._servers
-        if servers is not None:
-            own = [sock.fileno() for sock in self._sockets.values()]
-            self.descriptors = own + servers.descriptors()
+        if self._servers is not None:
+            self.descriptors = [*self._by_descriptor, *self._servers.descriptors()]
 
     def _flush(self) -> bool:
         left = [sock for sock in self._sockets.values() if not sock.flush()]
-        self._is_blocked = bool(left)
+        self._is_full = bool(left)
         return not left
 
     def _send(self, local: Address, remote: Address, datagrams: list[bytes]) -> None:
@@ -239,24 +240,24 @@ class OsTransport:
             if self._servers is None or not self._servers.send(local, datagrams):
                 self.stats.dropped += len(datagrams)
         elif not sock.send(remote, datagrams):
-            self._is_blocked = True
+            self._is_full = True
 
 
 class OsNetwork:
     """The machine's own network: its UDP sockets and its monotonic clock.
 
-    It has no state but its options and counters; one may serve every connection of a program, from several
-    threads.
+    One may serve every connection of a program, from several threads.
 
     options     see Options.
     """
 
-    __slots__ = ("options", "waits")
+    __slots__ = ("_group", "options", "waits")
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = Options() if options is None else options
         self.waits = 0
         """Times that wait() has asked the system."""
+        self._group = _Group(())
 
     def now(self) -> float:
         """Tell the time: seconds, monotonic."""
@@ -272,36 +273,75 @@ class OsNetwork:
     def wait(self, transports: Sequence[Transport], timeout: float | None) -> list[OsTransport]:
         """Block until a socket is ready, a session's deadline has come, or time is out.
 
-        transports  transports of any OsNetwork, stepped before.
+        transports  transports of any OsNetwork.
         timeout     seconds; None for no limit.
         Returns those whose step() is due; none if time is out.
 
         Raises:
             InvalidState: there is no limit, no socket and no deadline: nothing can ever happen.
         """
-        owners: dict[int, OsTransport] = {}
-        writers: list[int] = []
-        deadlines: list[tuple[float, OsTransport]] = []
-        until = math.inf if timeout is None else time.monotonic() + timeout
+        group = self._group
+        if not group.is_of(transports):
+            group = self._group = _Group(transports)
+        soonest = math.inf
+        is_blocked = False
+        for transport in group.transports:
+            if transport.is_blocked:
+                is_blocked = True
+            if transport.deadline < soonest:
+                soonest = transport.deadline
+        if timeout is None and soonest == math.inf and not group.owners:
+            raise InvalidState("nothing is open and no timer runs: this wait would never end")
+        self.waits += 1
+        seconds = 0.0 if timeout == 0 else max(0.0, soonest - time.monotonic())
+        if timeout is not None and timeout < seconds:
+            seconds = timeout
+        if is_blocked:
+            ready = wait_for_any(list(group.owners), group.blocked(), seconds)
+        else:
+            ready = group.watch.readable(seconds)
+        due: dict[OsTransport, list[int]] = {}
+        for descriptor in ready:
+            due.setdefault(group.owners[descriptor], []).append(descriptor)
+        now = time.monotonic()
+        if soonest <= now:
+            for transport in group.transports:
+                if transport.deadline <= now:
+                    due.setdefault(transport, [])
+        for transport, readable in due.items():
+            transport.readable = readable
+        return list(due)
+
+
+class _Group:
+    """Transports that are waited for together, which most programs do again and again.
+
+    owners      descriptor -> the transport that it belongs to.
+    """
+
+    __slots__ = ("_descriptors", "owners", "transports", "watch")
+
+    def __init__(self, transports: Sequence[Transport]) -> None:
+        self.transports: list[OsTransport] = []
         for transport in transports:
             if not isinstance(transport, OsTransport):
                 raise TypeError(f"{transport!r} belongs to another network: wait for it there")
-            for descriptor in transport.descriptors:
-                owners[descriptor] = transport
-            if transport.is_blocked:
-                writers += transport.blocked_descriptors()
-            deadline = transport.deadline
-            if deadline < math.inf:
-                deadlines.append((deadline, transport))
-                until = min(until, deadline)
-        if until == math.inf and not owners:
-            raise InvalidState("nothing is open and no timer runs: this wait would never end")
-        self.waits += 1
-        ready = wait_for_any(list(owners), writers, max(0.0, until - time.monotonic()))
-        due = [owners[descriptor] for descriptor in ready]
-        now = time.monotonic()
-        due += [transport for deadline, transport in deadlines if deadline <= now]
-        return list(dict.fromkeys(due))
+            self.transports.append(transport)
+        self._descriptors = [transport.descriptors for transport in self.transports]
+        self.owners = {
+            descriptor: transport for transport in self.transports for descriptor in transport.descriptors
+        }
+        self.watch = Watch(self.owners)
+
+    def is_of(self, transports: Sequence[Transport]) -> bool:
+        """Whether it is of these transports, and they have opened or closed no socket since."""
+        return self.transports == list(transports) and self._descriptors == [
+            transport.descriptors for transport in self.transports
+        ]
+
+    def blocked(self) -> list[int]:
+        """List the descriptors that wait for the kernel."""
+        return [descriptor for transport in self.transports for descriptor in transport.blocked_descriptors()]
 
 
 def _addresses(options: Options) -> list[Interface]:

@@ -7,8 +7,6 @@ import select
 import time
 from collections.abc import Iterable, Sequence
 
-from rtcstack.net.udp import UdpSocket
-
 __all__ = ["Watch", "wait_for_any"]
 
 HAS_POLL = hasattr(select, "poll")
@@ -23,50 +21,50 @@ _SELECT_DESCRIPTORS = 1024
 
 
 class Watch:
-    """Tells which of some sockets have datagrams waiting.
+    """Tells which of some file descriptors can be read.
 
     One question for all of them costs a third of a read from a socket that has nothing.
     """
 
-    __slots__ = ("_poll", "_sockets")
+    __slots__ = ("_descriptors", "_largest", "_poll")
 
-    def __init__(self) -> None:
-        self._sockets: dict[int, UdpSocket] = {}
+    def __init__(self, descriptors: Iterable[int]) -> None:
+        self._descriptors = list(descriptors)
+        self._largest = max(self._descriptors, default=0)
         self._poll = select.poll() if HAS_POLL else None
-
-    def add(self, sock: UdpSocket) -> None:
-        """Watch one more open socket."""
-        self._sockets[sock.fileno()] = sock
         if self._poll is not None:
-            self._poll.register(sock, select.POLLIN)
+            for descriptor in self._descriptors:
+                self._poll.register(descriptor, select.POLLIN)
 
-    def readable(self) -> list[UdpSocket]:
-        """List the sockets that have something to receive, without waiting."""
-        if self._poll is not None:
-            sockets = self._sockets
-            return [sockets[descriptor] for descriptor, _ in self._poll.poll(0)]
-        if not self._sockets:
+    def readable(self, seconds: float = 0.0) -> list[int]:
+        """List the descriptors that can be read; block until there is one, or time is over.
+
+        seconds     not negative; math.inf for no limit.
+        """
+        descriptors = self._descriptors
+        if not descriptors:
+            if seconds:
+                time.sleep(seconds)
             return []
-        return select.select(list(self._sockets.values()), [], [], 0)[0]
+        poll = self._poll
+        if poll is None or (0 < seconds < _SELECT_SECONDS and self._largest < _SELECT_DESCRIPTORS):
+            return select.select(descriptors, (), (), None if seconds == math.inf else seconds)[0]
+        return [ready[0] for ready in poll.poll(None if seconds == math.inf else seconds * 1000)]
 
 
-def wait_for_any(readers: Sequence[int], writers: Sequence[int], seconds: float) -> Iterable[int]:
+def wait_for_any(readers: Sequence[int], writers: Sequence[int], seconds: float) -> list[int]:
     """Block until one of `readers` can be read, one of `writers` be written, or time is over.
 
-    readers, writers    file descriptors; each writer is among the readers too.
+    readers, writers    file descriptors, at least one; each writer is among the readers too.
     seconds             not negative; math.inf for no limit.
     Returns those that are ready.
     """
-    if not readers:
-        time.sleep(seconds)
-        return ()
-    if not HAS_POLL or (0 < seconds < _SELECT_SECONDS and max(readers) < _SELECT_DESCRIPTORS):
-        timeout = None if seconds == math.inf else seconds
-        readable, writable, _ = select.select(readers, writers, [], timeout)
-        return {*readable, *writable}
+    if not HAS_POLL:
+        readable, writable, _ = select.select(readers, writers, (), None if seconds == math.inf else seconds)
+        return list({*readable, *writable})
     poll = select.poll()
     for descriptor in readers:
         poll.register(descriptor, select.POLLIN)
     for descriptor in writers:
         poll.register(descriptor, select.POLLIN | select.POLLOUT)
-    return [descriptor for descriptor, _ in poll.poll(None if seconds == math.inf else seconds * 1000)]
+    return [ready[0] for ready in poll.poll(None if seconds == math.inf else seconds * 1000)]

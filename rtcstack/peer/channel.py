@@ -87,7 +87,7 @@ class DataChannel:
             Unavailable: no message is waiting: ask get_available_packet_count() first.
         """
         try:
-            packet, self._was_text = self._session.channels.take(self._channel)
+            packet, self._was_text = self._session.take_message(self._channel)
         except IndexError:
             self._packet_error = Error.ERR_UNAVAILABLE
             raise Unavailable("no packet is waiting: ask get_available_packet_count() first") from None

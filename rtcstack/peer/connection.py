@@ -288,7 +288,8 @@ class PeerConnection:
                     self._pending += self._session.take_events()
         finally:
             self._is_delivering = False
-            self._seen = self._session.activity
+            # What an exception has left behind is still to be told.
+            self._seen = -1 if self._calls or self._pending else self._session.activity
 
     def _emit(self, event: SessionEvent) -> None:
         match event:
@@ -341,24 +342,28 @@ def poll(peers: Iterable[PeerConnection], timeout: float = 0.0) -> None:
     timeout     seconds to wait for something to happen, if nothing has yet; 0 never waits.
     """
     peers = tuple(peers)
+    _step(peers, timeout)
     for peer in peers:
-        peer._step()
-    if timeout > 0 and peers:
-        _wait(peers, timeout)
-    for peer in peers:
-        peer._deliver()
+        if peer._session.activity != peer._seen:
+            peer._deliver()
 
 
-def _wait(peers: tuple[PeerConnection, ...], timeout: float) -> None:
-    """Step the peers until something concerns one of their applications, or time is out."""
+def _step(peers: tuple[PeerConnection, ...], timeout: float) -> None:
+    """Step those peers that are due, until something concerns one of their applications, or time is out."""
+    owners = {peer._transport: peer for peer in peers if not peer._session.is_finished}
+    if not owners:
+        return
+    transports = list(owners)
     network = peers[0]._network
     until = network.now() + timeout
-    seen = [peer._seen for peer in peers]
-    while [peer._session.activity for peer in peers] == seen:
-        left = until - network.now()
-        transports = [peer._transport for peer in peers if not peer._session.is_finished]
-        if left <= 0 or not transports:
-            return
-        network.wait(transports, left)
-        for peer in peers:
+    is_over = any([peer._session.activity != peer._seen for peer in peers])  # noqa: C419 - faster
+    while True:
+        left = 0.0 if is_over else max(0.0, until - network.now())
+        is_over = not left
+        for transport in network.wait(transports, left):
+            peer = owners[transport]
             peer._step()
+            if peer._session.activity != peer._seen:
+                is_over = True
+        if is_over:
+            return

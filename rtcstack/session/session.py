@@ -60,7 +60,10 @@ _DEFAULT_PRIORITY = 256
 """Weight of a channel that was announced with priority 0, as libdatachannel announces all."""
 
 _WINDOW_STEP = 1 << 18
-"""Bytes that the application has taken before a driver need step for them alone."""
+"""Bytes, at most, that the application has taken before a driver need step for them alone; a quarter of a
+smaller receive window."""
+
+_AT_ONCE = -math.inf
 
 _logger = logging.getLogger("rtcstack.session")
 
@@ -70,13 +73,15 @@ class PeerSession:
 
     It owns no socket and no clock.  Whoever drives it
       - calls a command or receive() or handle_timeout(), then
-      - sends what take_packets() gives, until that is empty, and reads take_events() and `deadline`.
+      - sends what take_packets() gives, again while `deadline` is over, and reads take_events().
 
     random_bytes    n -> n unpredictable bytes, for every secret of every layer.
 
+    deadline        seconds, on the driver's clock, at which handle_timeout() and then take_packets() are due:
+                    -inf, at once, after whatever may have left something to send; math.inf for never.
     reason          why the connection failed or ended, a sentence; "" before that.
     max_send_size   largest message that can be sent, bytes; 0 is no limit.
-    activity        counts what may concern the application: datagrams in, events out.
+    activity        counts what may concern the application: data and acknowledgements in, events out.
     wants_sockets   True while candidates are to be gathered: call add_local_address() for each socket,
                     and end_of_local_candidates().
     is_finished     True when nothing is left to send or to wait for: the sockets may go.
@@ -88,6 +93,7 @@ class PeerSession:
         self.options = options
         self.connection_state = ConnectionState.NEW
         self.gathering_state = GatheringState.NEW
+        self.deadline = math.inf
         self.reason = ""
         self.max_send_size = options.max_message_size
         self.activity = 0
@@ -112,6 +118,7 @@ class PeerSession:
         self._early_datagrams: list[bytes] = []
         self._is_replaying = False
         self._released = 0
+        self._window_step = min(_WINDOW_STEP, options.sctp.receive_window // 4)
         self._connect_deadline = math.inf
         self._close_deadline = math.inf
         self._is_ending = False
@@ -345,6 +352,7 @@ class PeerSession:
         """Note that a connection to a server is there."""
         if self._gatherer is not None:
             self._gatherer.stream_opened(key, now)
+            self._pump()
 
     def stream_closed(self, key: Address, reason: str, now: float) -> None:
         """Note that a connection to a server could not be opened, or is gone."""
@@ -440,6 +448,19 @@ class PeerSession:
         )
         channel.messages_sent += 1
         channel.bytes_sent += size
+        self.deadline = _AT_ONCE
+
+    def take_message(self, channel: Channel) -> tuple[bytes, bool]:
+        """Hand over the next message of a channel, (payload, is_text).
+
+        Raises:
+            IndexError: no message is waiting.
+        """
+        channels = self.channels
+        message = channels.take(channel)
+        if channels.released - self._released >= self._window_step:
+            self.deadline = _AT_ONCE
+        return message
 
     def buffered_amount(self, channel: Channel) -> int:
         """Bytes of the channel's messages that are neither acknowledged nor given up yet."""
@@ -456,7 +477,7 @@ class PeerSession:
     @property
     def wants_window_update(self) -> bool:
         """Whether the application has taken so much that the peer should be told with the next packet."""
-        return self.channels.released - self._released >= _WINDOW_STEP
+        return self.channels.released - self._released >= self._window_step
 
     def set_buffered_amount_low_threshold(self, channel: Channel, threshold: int) -> None:
         """Report BufferedAmountLow when buffered_amount() falls to `threshold` bytes."""
@@ -486,7 +507,6 @@ class PeerSession:
         agent = self._agent
         if agent is None:
             return
-        self.activity += 1
         records = [datagram for datagram in datagrams if datagram and 19 < datagram[0] < 64]
         if len(records) != len(datagrams):
             checks = [datagram for datagram in datagrams if datagram and datagram[0] < 4]
@@ -502,6 +522,7 @@ class PeerSession:
                 self._early_datagrams += records[:room]
                 self.drops["early_overflow"] += len(records[room:])
             else:
+                self.activity += 1
                 self._receive_records(records, now)
 
     def _receive_records(self, records: list[bytes], now: float) -> None:
@@ -538,23 +559,16 @@ class PeerSession:
             )
         self._pump()
 
-    @property
-    def deadline(self) -> float:
-        """Seconds, on the driver's clock, at which handle_timeout() is due; math.inf for never."""
-        deadline = min(self._connect_deadline, self._close_deadline)
-        for layer in (self._agent, self._gatherer, self._dtls, self._association):
-            if layer is not None and layer.deadline < deadline:
-                deadline = layer.deadline
-        return deadline
-
     def take_packets(self, now: float) -> Batches:
         """Build and hand over what is to be sent: (local address, remote address, datagrams) each.
 
-        Then: send it and call again, until the list is empty.
+        Then: send it, and read `deadline`, which this call has set.
         """
         agent, endpoint, association = self._agent, self._dtls, self._association
         if agent is None or self.is_finished:
+            self.deadline = math.inf
             return []
+        has_more = self._is_ending  # until nothing is left
         out = agent.take_packets(now)
         pair = agent.selected
         if endpoint is not None and pair is not None:
@@ -564,16 +578,21 @@ class PeerSession:
                 if association.state is sctp.AssociationState.CLOSED and not self._is_ending:
                     association.connect(now)
                 channels = self.channels
-                if channels.has_work or channels.released != self._released:
+                if channels.has_work:
                     self._flush_channels(association, now)
+                if channels.released != self._released:
+                    association.release(channels.released - self._released)
+                    self._released = channels.released
                 packets = association.take_packets(now)
                 if packets:
                     endpoint.send(packets)
+                    has_more = has_more or len(packets) >= self.options.sctp.max_burst
             if self._is_ending:
                 endpoint.close()
             datagrams = endpoint.take_packets(now)
             if datagrams:
                 out.append((pair.local_address, pair.remote_address, datagrams))
+        self.deadline = _AT_ONCE if has_more else self._soonest()
         if self._gatherer is not None:
             out = self._route(out, self._gatherer, now)
         if self._is_ending and not out:
@@ -583,7 +602,16 @@ class PeerSession:
                 # The goodbye has left through the relays: now they can be given back.
                 self._gatherer.close()
                 out = self._gatherer.take_packets(now)
+            self.deadline = math.inf
         return out
+
+    def _soonest(self) -> float:
+        """Find the deadline that comes first of our own and of the layers."""
+        deadline = min(self._connect_deadline, self._close_deadline)
+        for layer in (self._agent, self._gatherer, self._dtls, self._association):
+            if layer is not None and layer.deadline < deadline:
+                deadline = layer.deadline
+        return deadline
 
     def _route(self, batches: Batches, gatherer: Gatherer, now: float) -> Batches:
         """Put what leaves from a relay into what goes to its server, and ask the servers what is due."""
@@ -605,9 +633,6 @@ class PeerSession:
             resets = self.channels.take_resets()
             if resets:
                 association.reset_streams(resets)
-        if self._released != self.channels.released:
-            association.release(self.channels.released - self._released)
-            self._released = self.channels.released
 
     def take_events(self) -> list[SessionEvent]:
         """Hand over what has happened since the last call."""
@@ -645,8 +670,8 @@ class PeerSession:
     # -- events of the layers ----------------------------------------------------------------------
 
     def _pump(self) -> None:
-        """Carry events from layer to layer until all is quiet."""
-        before = len(self._events)
+        """Carry events from layer to layer until all is quiet; what it led to may leave at once."""
+        self.deadline = _AT_ONCE
         if self._agent is not None:
             for ice_event in self._agent.take_events():
                 self._on_ice(ice_event)
@@ -664,7 +689,8 @@ class PeerSession:
             self._events.append(channel_event)
             if isinstance(channel_event, datachannel.ChannelOpened | datachannel.ChannelReceived):
                 self._set_up_stream(channel_event.channel)
-        self.activity += len(self._events) - before
+        if self._events:
+            self.activity += 1
 
     def _on_server(self, event: ServerEvent) -> None:
         agent = self._agent

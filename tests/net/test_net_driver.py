@@ -218,15 +218,16 @@ def test_a_step_that_leaves_datagrams_unread_is_due_again(ends: Ends) -> None:
             sock.sendto(bytes(1 + number % 2), session.address)
     assert transport.step()
     assert 2000 <= len(session.received) < 2500
-    assert transport.deadline == -math.inf
+    assert ends.network.wait([transport], None) == [transport]
     assert transport.step()
     assert len(session.received) == 2500
-    assert transport.deadline == math.inf
+    assert ends.network.wait([transport], 0) == []
 
 
 def test_a_session_that_never_stops_sending_does_not_hold_a_step_for_ever(ends: Ends) -> None:
     class Chatterbox(EchoSession):
         def take_packets(self, now: float) -> list[tuple[Address, Address, list[bytes]]]:
+            self.deadline = -math.inf
             return [(self.address, ("127.0.0.1", 9), [b"x"] * 10)]
 
     transport = ends.add(Chatterbox())
@@ -382,6 +383,45 @@ def test_a_full_send_buffer_holds_the_session_back_until_there_is_room(
         ends.network.wait([receiving], 5.0)
         receiving.step()
     assert receiver.received == [b"1", b"2"]
+
+
+def test_a_step_goes_on_while_the_session_has_more(ends: Ends) -> None:
+    class Bursts(EchoSession):
+        left = 5
+
+        def take_packets(self, now: float) -> list[tuple[Address, Address, list[bytes]]]:
+            self.left -= 1
+            self.deadline = -math.inf if self.left else math.inf
+            return [(self.address, self.address, [b"x"])]
+
+    session = Bursts()
+    transport = ends.add(session)
+    session.deadline = -math.inf
+    assert ends.network.wait([transport], None) == [transport]
+    assert transport.step()
+    assert transport.stats.datagrams_sent == 5
+    assert ends.network.wait([transport], None) == [transport]
+    session.left = 1
+    transport.step()
+    assert len(session.received) == 5, "what arrived meanwhile is for the next step"
+
+
+def test_waits_for_changing_transports_watch_the_right_sockets(ends: Ends) -> None:
+    sessions = [EchoSession(echo=False) for _ in range(3)]
+    transports = [ends.add(session) for session in sessions]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"1", sessions[1].address)
+        assert ends.network.wait(transports, 5.0) == [transports[1]]
+        assert ends.network.wait(transports[::-1], 5.0) == [transports[1]]
+        assert ends.network.wait(transports[:1], 0) == []
+        transports[1].step()
+        assert ends.network.wait(transports, 0) == []
+        transports[0].close()
+        transports[0] = ends.add(sessions[0])  # may well get the descriptor of the socket before
+        sock.sendto(b"2", sessions[0].locals[1][0])
+        assert ends.network.wait(transports, 5.0) == [transports[0]]
+    transports[0].step()
+    assert [session.received for session in sessions] == [[b"2"], [b"1"], []]
 
 
 def test_descriptors_serve_an_event_loop(ends: Ends) -> None:
