@@ -10,6 +10,7 @@ from typing import Literal
 from rtcstack import stun
 from rtcstack.errors import InvalidParameter, InvalidState, WireError
 from rtcstack.ice.candidate import Candidate, normalize
+from rtcstack.ice.consent import Consent
 from rtcstack.ice.events import (
     Drops,
     EndOfLocalCandidates,
@@ -74,6 +75,7 @@ class Agent:
         self._current = Generation(self._end)
         self._previous: Generation | None = None
         self._previous_ends = math.inf
+        self._consent: Consent | None = None
         self._started = False
         self._now = -math.inf
         self._local_ended = False
@@ -371,15 +373,14 @@ class Agent:
             self._previous = None
             self._current.fail(self._current.failure_reason)
             self._end.discard_packets()
-            self.selected = None
+            self.selected = self._consent = None
             self.deadline = math.inf
             self._set_state(IceState.CLOSED)
 
     def heard(self, now: float) -> None:
         """Note that authenticated data of the peer came by the selected pair: it is no longer silent."""
-        consent = self._carrier().selection.consent
-        if consent is not None:
-            consent.heard(now)
+        if self._consent is not None:
+            self._consent.heard(now)
             if self.state is IceState.DISCONNECTED:
                 self.deadline = now
 
@@ -500,7 +501,8 @@ class Agent:
         self._dismiss_previous(now)
         if current.state is IceState.FAILED:
             self._end.discard_packets()
-        pair = self._carrier().selection.pair
+        selection = self._carrier().selection
+        self._consent, pair = selection.consent, selection.pair
         if pair is not self.selected:
             self.selected = pair
             if pair is not None:
