@@ -8,16 +8,11 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from rtcstack.errors import InvalidParameter
 
-__all__ = ["BurstLoss", "Conditions", "Link", "LinkStats", "Route", "drop_numbers"]
-
-Route = tuple[tuple[str, int], tuple[str, int]]
-"""Source and destination, each (IP address, port)."""
-NOWHERE: Route = (("", 0), ("", 0))
-"""The route of datagrams on a link that stands alone."""
+__all__ = ["BurstLoss", "Conditions", "Link", "LinkStats", "drop_numbers"]
 
 
 class BurstLoss(NamedTuple):
@@ -165,7 +160,7 @@ class Link:
         self._random = random.Random(seed).random
         self._numbers = 0
         self._batches = 0
-        self._on_the_way: list[tuple[float, int, Route, list[bytes]]] = []
+        self._on_the_way: list[tuple[float, int, Any, list[bytes]]] = []
         self._free_at = -math.inf
         self._latest_arrival = -math.inf
         self._in_burst = False
@@ -181,12 +176,12 @@ class Link:
         for name, value in conditions.items():
             setattr(self, name, value)
 
-    def send(self, datagrams: Sequence[bytes], now: float, route: Route = NOWHERE) -> None:
+    def send(self, datagrams: Sequence[bytes], now: float, route: Any = None) -> None:
         """Put datagrams on the link at one instant.
 
         datagrams    in sending order.
         now          seconds of virtual time, never less than at an earlier call.
-        route        where they come from and go to; `take_routed` hands it back.
+        route        where they come from and go to, in any form; `take_routed` hands it back.
         Then:        read `deadline`.
         Cost:        O(log n) a datagram, n the batches on the way.
         """
@@ -273,14 +268,14 @@ class Link:
         """
         return [datagram for _, batch in self.take_routed(now) for datagram in batch]
 
-    def take_routed(self, now: float) -> list[tuple[Route, list[bytes]]]:
+    def take_routed(self, now: float) -> list[tuple[Any, list[bytes]]]:
         """Take the datagrams that have arrived, in the order of arrival, in lists that share a route.
 
         now      seconds of virtual time.
         Then:    read `deadline`.
         """
         on_the_way = self._on_the_way
-        arrived: list[tuple[Route, list[bytes]]] = []
+        arrived: list[tuple[Any, list[bytes]]] = []
         while on_the_way and on_the_way[0][0] <= now:
             _, _, route, batch = heappop(on_the_way)
             self.stats.arrived += len(batch)

@@ -1,4 +1,4 @@
-"""A network of hosts in virtual time: no socket, no waiting, the same course for the same seed."""
+"""A network of hosts and NATs in virtual time: no socket, no waiting, the same course for the same seed."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Unpack
 
-from rtcstack.errors import InvalidParameter, InvalidState
-from rtcstack.net import Address, Session, SocketStats, Transport
+from rtcstack.errors import InvalidParameter
+from rtcstack.net import Address
+from rtcstack.testing.host import VirtualHost, VirtualTransport
 from rtcstack.testing.link import Conditions, Link
+from rtcstack.testing.nat import NatOptions, NatStats, Translator
 
-__all__ = ["NetworkStats", "VirtualHost", "VirtualNetwork", "VirtualTransport"]
+__all__ = ["NetworkStats", "Node", "Realm", "VirtualNat", "VirtualNetwork"]
 
-_FIRST_PORT = 50000
-_MOST_TURNS = 10_000
-"""Rounds of one step: more than any window of data needs, so only a session that never rests has more."""
 _DELAY = 0.001
-_OWN_DELAY = 0.0001
-"""Seconds from host to host and within a host if nothing is said. Not 0: two sides that answer each other at
-once would go on at one instant without end."""
+_INSIDE_DELAY = 0.0001
+"""Seconds from host to host, and within a host or behind a NAT, if nothing is said. Not 0: two sides that
+answer each other at once would go on at one instant without end."""
+
+_LOCAL_ONLY = (ipaddress.ip_network("fc00::/7"), ipaddress.ip_network("fe80::/10"))
+"""IPv6 addresses that nobody outside can reach (RFC 4193, RFC 4291)."""
 
 
 class Polled(Protocol):
@@ -40,71 +42,85 @@ class NetworkStats:
     """Arrived at a port that nobody listens at."""
 
 
-class VirtualNetwork:
-    """A clock, hosts, and a link between any two of them in each direction; nothing in it is real.
+class Realm:
+    """An address space: hosts and NATs that reach each other directly, with a link from each to each.
 
-    The clock stands still while a program runs and jumps to the next event in `run` or `VirtualHost.wait`.
-    Every source of chance is seeded: the same program does the same each time.
-
-    seed          number that all links' chance is made from.
-    conditions    see `Conditions`: of every link that is not changed. The default of `delay` is 1 ms here.
+    A network is one, and so is what lies behind each NAT. Two realms may use the same addresses.
     """
 
-    def __init__(self, *, seed: int = 0, **conditions: Unpack[Conditions]) -> None:
-        self.now = 0.0
-        self.stats = NetworkStats()
-        self._seed = seed
-        self._conditions = Conditions(delay=_DELAY) | conditions
-        self._hosts: dict[str, VirtualHost] = {}
-        self._links: dict[tuple[VirtualHost, VirtualHost], Link] = {}
-        self._routes: dict[tuple[str, str], Link | None] = {}
+    def __init__(self, network: VirtualNetwork, conditions: Conditions) -> None:
         self.sockets: dict[Address, VirtualTransport] = {}
-        """The open sockets of all hosts."""
-        self.transports: list[VirtualTransport] = []
-        """Those that are not closed yet."""
+        """The open sockets of the hosts in this realm."""
+        self._network = network
+        self._conditions = conditions
+        self._members: list[Node] = []
+        self._by_ip: dict[str, Node] = {}
+        self._links: dict[tuple[Node, Node], Link] = {}
+        self._routes: dict[tuple[Node, str], tuple[Link, Node] | None] = {}
 
     def host(self, name: str, addresses: Sequence[str] = ()) -> VirtualHost:
         """Add a host.
 
-        name         unlike that of any other host.
-        addresses    its IPv4 and IPv6 addresses; empty for one of 10.0.0.0/16.
+        name         unlike that of any other host or NAT of the network.
+        addresses    its IPv4 and IPv6 addresses; empty for one of 10.0.0.0/16, 192.168.0.0/16 behind a NAT.
         Returns      a host that `PeerConnection(network=...)` takes.
         Raises       InvalidParameter if an address is malformed or taken, or the name is.
         """
-        if any(name == host.name for host in self._hosts.values()):
-            raise InvalidParameter(f"there is a host {name!r} already")
-        number = len(self._hosts) + 1
-        chosen = tuple(map(_normalized, addresses)) or (f"10.0.{number // 256}.{number % 256}",)
-        for address in chosen:
-            if address in self._hosts:
-                raise InvalidParameter(
-                    f"{address} is the address of host {self._hosts[address].name!r} already"
-                )
-        host = VirtualHost(self, name, chosen)
-        self._hosts |= dict.fromkeys(chosen, host)
-        self._routes.clear()
+        host = VirtualHost(self._network, self, name, self._choose(addresses))
+        self._add(host, host.addresses)
         return host
 
-    def link(self, source: VirtualHost, destination: VirtualHost) -> Link:
-        """Give the link from one host to another, to be changed or to read its counters.
+    def nat(self, name: str, outside: Sequence[str], **options: Unpack[NatOptions]) -> VirtualNat:
+        """Add a NAT with a realm of its own behind it; behind a NAT this makes a NAT of a second level.
 
-        The link of a host to itself takes 0.1 ms and is perfect otherwise.
+        An address family that is not among `outside` passes unchanged but filtered, as IPv6 does in a home.
+
+        name       unlike that of any other host or NAT of the network.
+        outside    its addresses in this realm.
+        options    see NatOptions.
+        Returns    the NAT: `.host(...)` adds a host behind it.
+        Raises     InvalidParameter if an address is malformed or taken, the name is, or an option is wrong.
+        """
+        nat = VirtualNat(self._network, self, name, tuple(map(_normalized, outside)), options)
+        self._add(nat, nat.outside)
+        return nat
+
+    def firewall(self, name: str, **options: Unpack[NatOptions]) -> VirtualNat:
+        """Add a firewall: it translates nothing, but lets in answers only.
+
+        Arguments and result as of `nat`; `allowed_ports=()` lets no UDP out either.
+        """
+        return self.nat(name, (), **options)
+
+    def link(self, source: Node, destination: Node) -> Link:
+        """Give the link from one host or NAT to another of this realm, to change it or read its counters.
+
+        Behind a NAT the NAT itself is one of the ends. The link of a host to itself takes 0.1 ms and is
+        perfect otherwise.
+
+        Raises    InvalidParameter if one of them is not in this realm: the way leads over several links.
         """
         link = self._links.get((source, destination))
         if link is None:
-            conditions = Conditions(delay=_OWN_DELAY) if source is destination else self._conditions
-            link = Link(seed=f"{self._seed}/{source.name}/{destination.name}", **conditions)
+            for node in (source, destination):
+                if node is not self and node not in self._members:
+                    raise InvalidParameter(f"{node!r} is not in this realm: ask for the link to its NAT")
+            conditions = Conditions(delay=_INSIDE_DELAY) if source is destination else self._conditions
+            link = Link(seed=f"{self._network.seed}/{source.name}/{destination.name}", **conditions)
             self._links[source, destination] = link
+            self._network.links.append(link)
         return link
 
-    def share(self, link: Link, pairs: Iterable[tuple[VirtualHost, VirtualHost]]) -> None:
-        """Send everything between these hosts, pairs of (source, destination), over one link."""
+    def share(self, link: Link, pairs: Iterable[tuple[Node, Node]]) -> None:
+        """Send everything between these hosts or NATs, pairs of (source, destination), over one link."""
         for pair in pairs:
             self._links[pair] = link
+        if link not in self._network.links:
+            self._network.links.append(link)
         self._routes.clear()
 
     def change(self, **conditions: Unpack[Conditions]) -> None:
-        """Change the conditions of every link that there is and will be.
+        """Change the conditions of every link that there is and will be; what is behind NATs stays.
 
         Raises    InvalidParameter if one is unknown or out of its range; then nothing has changed.
         """
@@ -113,6 +129,98 @@ class VirtualNetwork:
         for (source, destination), link in self._links.items():
             if source is not destination:
                 link.change(**conditions)
+
+    def inject(self, source: Address, destination: Address, datagrams: list[bytes]) -> None:
+        """Put datagrams before a receiver at once, as if `source` had sent them: what an attacker can do.
+
+        source         any address, also that of a host.
+        destination    address and port of a socket or a NAT; nobody there counts as refused.
+        """
+        node = self._by_ip.get(destination[0])
+        if isinstance(node, VirtualNat):
+            node.receive_outside(source, destination, list(datagrams))
+        else:
+            self._receive(source, destination, list(datagrams))
+
+    def send(self, sender: Node, local: Address, remote: Address, datagrams: list[bytes]) -> None:
+        """Put datagrams on their way from a host, or a NAT, to an address as this realm knows it."""
+        route = sender, remote[0]
+        try:
+            way = self._routes[route]
+        except KeyError:
+            way = self._routes[route] = self._find_way(sender, local[0], remote[0])
+        if way is None:
+            self._network.stats.unreachable += len(datagrams)
+        else:
+            link, node = way
+            link.send(datagrams, self._network.now, (local, remote, self, node))
+
+    def arrive(self, node: Node, source: Address, destination: Address, datagrams: list[bytes]) -> None:
+        """Put datagrams that a link has carried before the host or NAT at its end."""
+        if isinstance(node, VirtualHost):
+            self._receive(source, destination, datagrams)
+        elif node is self:
+            node.receive_inside(source, destination, datagrams)
+        else:
+            node.receive_outside(source, destination, datagrams)
+
+    def _find_way(self, sender: Node, local: str, remote: str) -> tuple[Link, Node] | None:
+        node = self._by_ip.get(remote)
+        if node is None and isinstance(self, VirtualNat) and sender is not self:
+            node = self
+        if node is None or (":" in local) != (":" in remote):
+            return None
+        return self.link(sender, node), node
+
+    def _receive(self, source: Address, destination: Address, datagrams: list[bytes]) -> None:
+        transport = self.sockets.get(destination)
+        if transport is None:
+            self._network.stats.refused += len(datagrams)
+        else:
+            transport.receive(destination, source, datagrams)
+
+    def _choose(self, addresses: Sequence[str]) -> tuple[str, ...]:
+        number = len(self._members) + 1
+        return tuple(map(_normalized, addresses)) or (f"10.0.{number // 256}.{number % 256}",)
+
+    def _add(self, node: Node, addresses: tuple[str, ...]) -> None:
+        """Take in a host or a NAT, with the addresses that lead to it."""
+        if node.name in self._network.names:
+            raise InvalidParameter(f"there is a host or NAT {node.name!r} already")
+        self._route_to(node, addresses)
+        self._network.names.add(node.name)
+        self._members.append(node)
+
+    def _route_to(self, node: Node, addresses: tuple[str, ...]) -> None:
+        for address in addresses:
+            if address in self._by_ip:
+                raise InvalidParameter(f"{address} is the address of {self._by_ip[address].name!r} already")
+        self._by_ip |= dict.fromkeys(addresses, node)
+        self._routes.clear()
+
+
+class VirtualNetwork(Realm):
+    """A clock, hosts, NATs, and a link between any two in each direction; nothing in it is real.
+
+    The clock stands still while a program runs and jumps to the next event in `run` or `VirtualHost.wait`.
+    Every source of chance is seeded: the same program does the same each time.
+
+    seed          number that all links' and NATs' chance is made from.
+    conditions    see `Conditions`: of every link that is not changed, and not behind a NAT. The default of
+                  `delay` is 1 ms here.
+    """
+
+    def __init__(self, *, seed: int = 0, **conditions: Unpack[Conditions]) -> None:
+        super().__init__(self, Conditions(delay=_DELAY) | conditions)
+        self.now = 0.0
+        self.seed = seed
+        self.stats = NetworkStats()
+        self.names: set[str] = set()
+        """Of all hosts and NATs."""
+        self.links: list[Link] = []
+        """Those of all realms."""
+        self.transports: list[VirtualTransport] = []
+        """Those of all hosts that are not closed yet."""
 
     def run(
         self,
@@ -156,188 +264,93 @@ class VirtualNetwork:
         """
         watched = self.transports if transports is None else transports
         event = min(
-            min((link.deadline for link in self._links.values()), default=math.inf),
+            min((link.deadline for link in self.links), default=math.inf),
             min((transport.deadline for transport in watched), default=math.inf),
         )
         if min(event, end) < math.inf:
             self.now = max(self.now, min(event, end))
         if event > end or event == math.inf:
             return False
-        for link in self._links.values():
+        for link in list(self.links):
             if link.deadline <= self.now:
-                self._deliver(link)
+                for (source, destination, realm, node), datagrams in link.take_routed(self.now):
+                    realm.arrive(node, source, destination, datagrams)
         return True
 
-    def inject(self, source: Address, destination: Address, datagrams: list[bytes]) -> None:
-        """Put datagrams before a receiver at once, as if `source` had sent them: what an attacker can do.
 
-        source         any address, also that of a host.
-        destination    address and port of a socket; nobody there counts as refused.
-        """
-        transport = self.sockets.get(destination)
-        if transport is None:
-            self.stats.refused += len(datagrams)
-        else:
-            transport.receive(destination, source, list(datagrams))
+class VirtualNat(Realm):
+    """A NAT or firewall between an outer realm and the one behind it, which it is itself: `nat.host(...)`.
 
-    def _deliver(self, link: Link) -> None:
-        for (source, destination), datagrams in link.take_routed(self.now):
-            transport = self.sockets.get(destination)
-            if transport is None:
-                self.stats.refused += len(datagrams)
-            else:
-                transport.receive(destination, source, datagrams)
+    Made by `nat` or `firewall` of the outer realm.
 
-    def send(self, local: Address, remote: Address, datagrams: list[bytes]) -> None:
-        """Put datagrams on their way from a socket of one host to a socket of another."""
-        route = (local[0], remote[0])
-        link = self._routes.get(route)
-        if link is None:
-            destination = self._hosts.get(route[1])
-            if destination is None or (":" in route[0]) != (":" in route[1]):
-                self.stats.unreachable += len(datagrams)
-                return
-            self._routes[route] = link = self.link(self._hosts[route[0]], destination)
-        link.send(datagrams, self.now, (local, remote))
-
-
-class VirtualHost:
-    """A machine in a virtual network: `PeerConnection(network=host)` lives on it, in virtual time.
-
-    Made by `VirtualNetwork.host`. It has the methods of `rtcstack.net.Network`.
-
-    name         what it was called.
-    addresses    its IP addresses.
+    name       what it was called.
+    outside    its addresses in the outer realm; empty for a firewall.
     """
 
-    def __init__(self, network: VirtualNetwork, name: str, addresses: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        network: VirtualNetwork,
+        outer: Realm,
+        name: str,
+        outside: tuple[str, ...],
+        options: NatOptions,
+    ) -> None:
+        super().__init__(network, Conditions(delay=_INSIDE_DELAY))
         self.name = name
-        self.addresses = addresses
-        self._network = network
-        self._next_port = _FIRST_PORT
+        self.outside = outside
+        self._outer = outer
+        self._translator = Translator(outside, seed=f"{network.seed}/{name}", **options)
 
     def __repr__(self) -> str:
-        return f"VirtualHost({self.name!r}, addresses={list(self.addresses)!r})"
-
-    def now(self) -> float:
-        """Tell the virtual time, seconds."""
-        return self._network.now
-
-    def attach(self, session: Session) -> VirtualTransport:
-        """Give a session its way into the network.
-
-        Then:    `gather`, then `step` whenever something may have happened.
-        """
-        return VirtualTransport(self._network, self, session)
-
-    def wait(self, transports: Sequence[Transport], timeout: float | None) -> list[VirtualTransport]:
-        """Jump to the instant at which one of the transports has something to do.
-
-        Sessions of other transports are left alone, as if nobody polled them meanwhile.
-
-        timeout    seconds of virtual time at most; None for no limit.
-        Returns    those of them.
-        Raises     InvalidState without a timeout if nothing will ever happen.
-        """
-        network = self._network
-        end = math.inf if timeout is None else network.now + timeout
-        ours = [transport for transport in transports if isinstance(transport, VirtualTransport)]
-        if len(ours) < len(transports):
-            raise TypeError("a transport of another network can not be waited for in virtual time")
-        while not any(transport.is_ready() for transport in ours):
-            if not network.advance(end, ours):
-                if timeout is None:
-                    raise InvalidState("nothing is on its way and no timer runs: this wait would never end")
-                break
-        return [transport for transport in ours if transport.is_ready()]
-
-    def take_port(self) -> int:
-        """Give a UDP port that nobody on this host has."""
-        self._next_port += 1
-        return self._next_port - 1
-
-
-class VirtualTransport:
-    """The virtual UDP sockets of one session, one for each address of its host.
-
-    Made by `VirtualHost.attach`. It has the methods of `rtcstack.net.Transport`.
-    """
-
-    def __init__(self, network: VirtualNetwork, host: VirtualHost, session: Session) -> None:
-        self.stats = SocketStats()
-        self._network = network
-        self._host = host
-        self._session = session
-        self._is_gathered = False
-        self._sockets: list[Address] = []
-        self._arrived: list[tuple[Address, Address, list[bytes]]] = []
-        network.transports.append(self)
+        return f"VirtualNat({self.name!r}, outside={list(self.outside)!r})"
 
     @property
-    def deadline(self) -> float:
-        """The session's deadline, seconds of virtual time."""
-        return self._session.deadline
+    def stats(self) -> NatStats:
+        """Its counters up to now."""
+        self._translator.expire(self._network.now)
+        return self._translator.stats
 
-    def is_ready(self) -> bool:
-        """Tell whether something has arrived or a timer is due."""
-        return bool(self._arrived) or self._session.deadline <= self._network.now
-
-    def gather(self) -> None:
-        """Open a socket at every address of the host and tell the session; the second call does nothing."""
-        if self._is_gathered:
+    def receive_inside(self, local: Address, remote: Address, datagrams: list[bytes]) -> None:
+        """Take datagrams from a host behind it, and send them out or back in."""
+        translator = self._translator
+        count = len(datagrams)
+        is_hairpin = remote[0] in self.outside
+        if is_hairpin and not translator.hairpinning:
+            translator.stats.not_hairpinned += count
             return
-        self._is_gathered = True
-        for ip in self._host.addresses:
-            address = (ip, self._host.take_port())
-            self._sockets.append(address)
-            self._network.sockets[address] = self
-            self._session.add_local_address(address, "virtual0")
-        self._session.end_of_local_candidates()
+        outside = translator.map(local, remote, count, self._network.now)
+        if outside is None:
+            return
+        if is_hairpin:
+            # RFC 4787 REQ-9a: the receiver sees the outside address of the sender.
+            self.receive_outside(outside, remote, datagrams)
+        else:
+            self._outer.send(self, outside, remote, datagrams)
 
-    def receive(self, local: Address, remote: Address, datagrams: list[bytes]) -> None:
-        """Keep what has arrived until the next `step`."""
-        self._arrived.append((local, remote, datagrams))
+    def receive_outside(self, remote: Address, outside: Address, datagrams: list[bytes]) -> None:
+        """Take datagrams that came to it from the outer realm, and let in what may come in."""
+        inside = self._translator.unmap(outside, remote, len(datagrams), self._network.now)
+        if inside is not None:
+            self.send(self, remote, inside, datagrams)
 
-    def step(self) -> bool:
-        """Hand the session what has arrived, let its due timers run and send what it has to say.
+    def _choose(self, addresses: Sequence[str]) -> tuple[str, ...]:
+        number = len(self._members) + 2
+        return tuple(map(_normalized, addresses)) or (f"192.168.{number // 256}.{number % 256}",)
 
-        Returns    True if anything moved.
-        Raises     RuntimeError if the session wants to go on at this instant without end.
-        """
-        network, session, stats = self._network, self._session, self.stats
-        now = network.now
-        for turn in range(_MOST_TURNS):
-            arrived, self._arrived = self._arrived, []
-            for local, remote, datagrams in arrived:
-                stats.datagrams_received += len(datagrams)
-                stats.bytes_received += sum(map(len, datagrams))
-                session.receive(local, remote, datagrams, now)
-            is_due = session.deadline <= now
-            if is_due:
-                session.handle_timeout(now)
-            self._send()
-            if not self.is_ready():
-                return turn > 0 or bool(arrived) or is_due
-        raise RuntimeError(
-            f"a session on {self._host!r} is still busy after {_MOST_TURNS} rounds at one instant"
-        )
+    def _route_to(self, node: Node, addresses: tuple[str, ...]) -> None:
+        """Take in addresses; those that are not translated are known outside as well."""
+        translated = {":" in ip for ip in self.outside}
+        shown = tuple(ip for ip in addresses if (":" in ip) not in translated and not _is_local_only(ip))
+        self._outer._route_to(self, shown)
+        super()._route_to(node, addresses)
 
-    def _send(self) -> None:
-        for local, remote, datagrams in self._session.take_packets(self._network.now):
-            self.stats.datagrams_sent += len(datagrams)
-            self.stats.bytes_sent += sum(map(len, datagrams))
-            self._network.send(local, remote, datagrams)
 
-    def close(self) -> None:
-        """Send what the session has to say at this instant and close the sockets. May be called twice."""
-        if self._sockets:
-            self._send()
-        for address in self._sockets:
-            del self._network.sockets[address]
-        self._sockets.clear()
-        self._arrived.clear()
-        if self in self._network.transports:
-            self._network.transports.remove(self)
+Node = VirtualHost | VirtualNat
+
+
+def _is_local_only(address: str) -> bool:
+    ip = ipaddress.ip_address(address)
+    return any(ip in network for network in _LOCAL_ONLY)
 
 
 def _normalized(address: str) -> str:
