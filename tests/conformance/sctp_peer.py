@@ -16,9 +16,22 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any, Final
 
-from sctp_script import ANY, READERS, Chunk, CookieAck, CookieEcho, Init, InitAck, plain, signed
+from sctp_script import (
+    ANY,
+    READERS,
+    Chunk,
+    CookieAck,
+    CookieEcho,
+    Data,
+    Init,
+    InitAck,
+    ShutdownComplete,
+    plain,
+    signed,
+)
 
 from rtcstack.sctp import Association, AssociationState, BufferedAmountLow, Established, Event, Options
 from rtcstack.sctp import chunks as wire
@@ -62,6 +75,12 @@ RFC: Final[dict[str, Any]] = {
 }
 """Options of A: the values that RFC 9260 section 16 recommends, no extension that a test does not ask
 for, and no HEARTBEAT that would disturb the ladder."""
+
+ALONE = (Init, ShutdownComplete)
+"""Chunks that share a packet with no other; INIT ACK is an Init here."""
+
+FIRST = (*ALONE, CookieEcho, CookieAck)
+"""Chunks that never stand behind another one."""
 
 CLOSED = AssociationState.CLOSED
 COOKIE_WAIT = AssociationState.COOKIE_WAIT
@@ -286,12 +305,18 @@ class Peer:
     # -- the wire
 
     def read(self, packet: bytes) -> list[Chunk]:
-        """Read a packet of A; its size and checksum must be right."""
+        """Read a packet of A, and hold it to what every packet has to be (RFC 9260 §5.1, §6.8 and §6.10)."""
         assert len(packet) <= max(self.a.options.mtu, self.a.options.path_mtu_limit)
         assert not len(packet) & 3, f"{len(packet)} bytes"
         accept_zero = any(kind == ZERO_CHECKSUM_ACCEPTABLE for kind, _ in self.parameters)
         assert is_intact(packet, checksum_seed(packet), accept_zero), "wrong checksum"
-        return [READERS[kind].read(packet[at:end], self) for kind, _, at, end in walk_chunks(packet)]
+        chunks = [READERS[kind].read(packet[at:end], self) for kind, _, at, end in walk_chunks(packet)]
+        data = [chunk for chunk in chunks if isinstance(chunk, Data)]
+        assert not data or chunks[-len(data) :] == data, "control chunks come first"
+        assert all(one.tsn < other.tsn for one, other in pairwise(data)), "TSNs go up"
+        assert len(chunks) == 1 or not isinstance(chunks[0], ALONE), "it travels alone"
+        assert not any(isinstance(chunk, FIRST) for chunk in chunks[1:]), "it comes first or alone"
+        return chunks
 
     def _collect(self) -> None:
         while packets := self.a.association.take_packets(self.a.now):
@@ -307,6 +332,7 @@ class Peer:
         self.a.now = max(self.a.now, self.a.association.deadline)
         self.a.association.handle_timeout(self.a.now)
         self._collect()
+        assert self.a.association.deadline > self.a.now, "a timer that fires for ever"
 
     def _wait_for_packet(self, seconds: float) -> None:
         __tracebackhide__ = True

@@ -5,7 +5,18 @@ from __future__ import annotations
 from itertools import groupby
 
 import pytest
-from sctp_peer import CLOSED, ESTABLISHED, INTERLEAVING, PLAIN, Local, Peer, accepted, established, ladder
+from sctp_peer import (
+    CLOSED,
+    ESTABLISHED,
+    INTERLEAVING,
+    PLAIN,
+    Local,
+    Peer,
+    accepted,
+    established,
+    extensions,
+    ladder,
+)
 from sctp_script import (
     Abort,
     CookieAck,
@@ -335,6 +346,25 @@ def test_a_fragmented_message_is_skipped_whole():
     z.send(Sack(forward.tsn))
     a.send(b"next", stream=4)
     z.expect(IData(forward.tsn + 1, b"next", 4, 1))
+
+
+@pytest.mark.xfail(strict=True, reason="I-FORWARD-TSN is not looked for among the extensions")
+def test_i_forward_tsn_is_not_sent_to_a_peer_that_does_not_know_it():
+    """RFC 8260 §2.3.1: I-DATA without I-FORWARD-TSN among the extensions: nothing is abandoned."""
+    a, z = interleaved(parameters=extensions(wire.RE_CONFIG, wire.FORWARD_TSN, wire.I_DATA), rto_max=1.0)
+    a.send(max_retransmits=0)
+    z.expect(IData(1))
+    for _ in range(3):
+        z.expect(IData(1), after=1)
+
+
+@pytest.mark.xfail(strict=True, reason="FORWARD-TSN is asked for")
+def test_partial_reliability_with_i_data_needs_i_forward_tsn_only():
+    """RFC 8260 §2.3.1: both announce I-DATA and I-FORWARD-TSN: that is enough to abandon messages."""
+    a, z = interleaved(parameters=extensions(wire.I_DATA, wire.I_FORWARD_TSN, partial=False))
+    a.send(max_retransmits=0)
+    z.expect(IData(1))
+    z.expect(IForwardTsn(1, ((0, False, 0),)), after=1)
 
 
 def test_an_i_forward_tsn_releases_what_waits():

@@ -522,6 +522,35 @@ def test_a_request_and_an_answer_share_a_chunk():
     assert IncomingStreamsReset((3,)) in a.events()
 
 
+@pytest.mark.xfail(strict=True, reason="each answer has a chunk of its own")
+def test_two_answers_share_a_chunk():
+    """RFC 6525 §5.2.1: if several parameters have to be returned they are put into one RE-CONFIG chunk."""
+    _, z = used(3)
+    z.send(ReConfig(Outgoing(1, 0, 1, (3,)), Incoming(2, (50,))))
+    assert answers(z) == [ReConfig(Response(1, PERFORMED), Response(2, NOTHING_TO_DO))]
+
+
+def test_a_repeated_chunk_gets_the_same_chunk_back():
+    """RFC 6525 §5.2.1: the same RE-CONFIG chunk is sent back as it was earlier."""
+    _, z = used(3)
+    request = ReConfig(Outgoing(1, 0, 1, (3,)), Incoming(2, (50,)))
+    z.send(request)
+    first = answers(z)
+    z.send(request)
+    assert answers(z) == first
+
+
+@pytest.mark.xfail(strict=True, reason="the SACK waits for its timer")
+def test_a_request_is_answered_with_a_sack_too():
+    """RFC 6525 §5.2.1: a request is a reason to send a SACK, so that what a reset waits for comes soon."""
+    _, z = used(3)
+    z.send(Data(2, stream=4, ssn=0), ReConfig(Outgoing(1, 0, 1, (3,))))
+    found: list[Chunk] = []
+    while z.is_heard:
+        found += z.expect_any()
+    assert any(isinstance(chunk, Sack) and chunk.tsn == 2 for chunk in found)
+
+
 @pytest.mark.parametrize(
     "request_", [AddOutgoingStreamsRequest(1, 10), AddIncomingStreamsRequest(1, 10), SsnTsnResetRequest(1)]
 )
