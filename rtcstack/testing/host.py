@@ -73,12 +73,13 @@ class VirtualHost:
         """
         return VirtualTransport(self._network, self, session)
 
-    def wait(self, transports: Sequence[Transport], timeout: float | None) -> None:
+    def wait(self, transports: Sequence[Transport], timeout: float | None) -> list[VirtualTransport]:
         """Jump to the instant at which one of the transports has something to do.
 
         Sessions of other transports are left alone, as if nobody polled them meanwhile.
 
         timeout    seconds of virtual time at most; None for no limit.
+        Returns    those of them.
         Raises     InvalidState without a timeout if nothing will ever happen.
         """
         network = self._network
@@ -90,7 +91,8 @@ class VirtualHost:
             if not network.advance(end, ours):
                 if timeout is None:
                     raise InvalidState("nothing is on its way and no timer runs: this wait would never end")
-                return
+                break
+        return [transport for transport in ours if transport.is_ready()]
 
     def take_port(self) -> int:
         """Give a UDP port that nobody on this host has."""
@@ -165,19 +167,18 @@ class VirtualTransport:
             is_due = session.deadline <= now
             if is_due:
                 session.handle_timeout(now)
-            if not self._send() and not self.is_ready():
+            self._send()
+            if not self.is_ready():
                 return turn > 0 or bool(arrived) or is_due
         raise RuntimeError(
             f"a session on {self._host!r} is still busy after {_MOST_TURNS} rounds at one instant"
         )
 
-    def _send(self) -> bool:
-        packets = self._session.take_packets(self._network.now)
-        for local, remote, datagrams in packets:
+    def _send(self) -> None:
+        for local, remote, datagrams in self._session.take_packets(self._network.now):
             self.stats.datagrams_sent += len(datagrams)
             self.stats.bytes_sent += sum(map(len, datagrams))
             self._host.realm.send(self._host, local, remote, datagrams)
-        return bool(packets)
 
     def close(self) -> None:
         """Send what the session has to say at this instant and close the sockets. May be called twice."""

@@ -156,13 +156,15 @@ def test_wrong_options_are_refused(options):
 class Talker:
     """A session with one socket: it sends when told, and notes who has sent it what."""
 
-    deadline = math.inf
-
     def __init__(self, host: VirtualHost) -> None:
         self.received: list[tuple[Address, list[bytes]]] = []
         self._outgoing: list[tuple[Address, Address, list[bytes]]] = []
         self._transport = host.attach(self)
         self._transport.gather()
+
+    @property
+    def deadline(self) -> float:
+        return -math.inf if self._outgoing else math.inf
 
     def add_local_address(self, address: Address, interface: str = "") -> None:
         self.local = address
