@@ -510,10 +510,8 @@ class Association(LifeCycle):
         link = self._link
         if link is not None and not self._over:
             self._fill(link, packets, now)
-        if packets:
-            self.stats.packets_sent += len(packets)
-        else:
-            self._has_news = False
+        self._has_news = link is not None and link.sender.has_more
+        self.stats.packets_sent += len(packets)
         self._rearm()
         return packets
 

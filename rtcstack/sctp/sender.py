@@ -95,6 +95,8 @@ class Sender:
         """Seconds: when the next packet may test a closed window of the peer."""
         self.pace_due = math.inf
         """Seconds: when the controller's rate lets the next packets leave."""
+        self.has_more = False
+        """Whether only the limit of packets a call ended the last fill_packets()."""
         self.black_hole = False
         """Whether two time-outs in a row say that large packets may not arrive; the owner resets it."""
         self.forward_due = False
@@ -471,6 +473,7 @@ class Sender:
         """
         outstanding = self.outstanding
         queue = self.queue
+        self.has_more = False
         if queue.is_empty and not outstanding.has_lost and not self._tail_probe:
             if chunks:
                 packets.append(write_packet(self.header, chunks, self.seed))
@@ -571,6 +574,7 @@ class Sender:
             room = full
         if chunks:
             packets.append(write_packet(header, chunks, seed))
+        self.has_more = not burst
         if flight >= cwnd or budget <= 0:
             self._limited = True
         outstanding.next_tsn = tsn
