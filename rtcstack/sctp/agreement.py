@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from rtcstack.sctp.chunks import FORWARD_TSN, I_DATA, I_FORWARD_TSN, RE_CONFIG, Init
@@ -45,12 +45,15 @@ class Features:
     reconfiguration        RE-CONFIG (RFC 6525).
     interleaving           I-DATA and I-FORWARD-TSN (RFC 8260).
     zero_checksum          packets with checksum 0 are taken (RFC 9653).
+    interleaved_forward    I-FORWARD-TSN, what partial reliability takes with interleaving (RFC 8260 section
+                           2.3.1).
     """
 
     partial_reliability: bool = False
     reconfiguration: bool = False
     interleaving: bool = False
     zero_checksum: bool = False
+    interleaved_forward: bool = False
 
     def __and__(self, other: Features) -> Features:
         """Give what both have."""
@@ -59,21 +62,23 @@ class Features:
             self.reconfiguration and other.reconfiguration,
             self.interleaving and other.interleaving,
             self.zero_checksum and other.zero_checksum,
+            self.interleaved_forward and other.interleaved_forward,
         )
 
     def write(self) -> int:
-        """Give them as four bits."""
+        """Give them as five bits."""
         return (
             self.partial_reliability
             | self.reconfiguration << 1
             | self.interleaving << 2
             | self.zero_checksum << 3
+            | self.interleaved_forward << 4
         )
 
     @classmethod
     def parse(cls, bits: int) -> Self:
         """Read what write() gave."""
-        return cls(bool(bits & 1), bool(bits & 2), bool(bits & 4), bool(bits & 8))
+        return cls(bool(bits & 1), bool(bits & 2), bool(bits & 4), bool(bits & 8), bool(bits & 16))
 
 
 def announce(features: Features) -> tuple[Parameter, ...]:
@@ -91,8 +96,8 @@ def announce(features: Features) -> tuple[Parameter, ...]:
         extensions.append(RE_CONFIG)
     if features.interleaving:
         extensions.append(I_DATA)
-        if features.partial_reliability:
-            extensions.append(I_FORWARD_TSN)
+    if features.interleaved_forward:
+        extensions.append(I_FORWARD_TSN)
     if extensions:
         parameters.append((SUPPORTED_EXTENSIONS, bytes(extensions)))
     if features.zero_checksum:
@@ -114,6 +119,7 @@ def features_of(init: Init) -> Features:
         interleaving=I_DATA in extensions,
         zero_checksum=find_parameter(parameters, ZERO_CHECKSUM_ACCEPTABLE)
         == struct.pack("!I", DTLS_ERROR_DETECTION),
+        interleaved_forward=I_FORWARD_TSN in extensions,
     )
 
 
@@ -161,5 +167,11 @@ class Agreement:
             peer.a_rwnd,
             min(local.outbound_streams, peer.inbound_streams),
             min(local.inbound_streams, peer.outbound_streams),
-            Features(both.partial_reliability, both.reconfiguration, both.interleaving, theirs.zero_checksum),
+            replace(
+                both,
+                partial_reliability=both.interleaved_forward
+                if both.interleaving
+                else both.partial_reliability,
+                zero_checksum=theirs.zero_checksum,
+            ),
         )

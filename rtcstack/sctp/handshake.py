@@ -157,6 +157,7 @@ class Handshake:
             reconfiguration=True,
             interleaving=options.interleaving,
             zero_checksum=options.zero_checksum,
+            interleaved_forward=options.interleaving,
         )
         self._inits: tuple[Init, ...] = ()  # ours: with all features, and with the old ones only
         self._sent = 0
@@ -248,7 +249,9 @@ class Handshake:
         else:
             ours = self._make_init(self._features)
         # What the peer has not announced it need not know: the answer names it no more than necessary.
-        features = features_of(ours) & Features(True, True, theirs.interleaving, theirs.zero_checksum)
+        features = features_of(ours) & Features(
+            True, True, theirs.interleaving, theirs.zero_checksum, theirs.interleaved_forward
+        )
         parameters = announce(features)
         answer = InitAck(
             ours.initiate_tag,

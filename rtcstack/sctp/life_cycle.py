@@ -39,7 +39,13 @@ from rtcstack.sctp.packet import (
     write_header,
     write_packet,
 )
-from rtcstack.sctp.parameters import HOST_NAME_ADDRESS, STATE_COOKIE, find_parameter, write_parameters
+from rtcstack.sctp.parameters import (
+    HOST_NAME_ADDRESS,
+    STATE_COOKIE,
+    ReconfigurationResponse,
+    find_parameter,
+    write_parameters,
+)
 from rtcstack.sctp.path_mtu import PathMtu
 from rtcstack.sctp.receiver import Receiver
 from rtcstack.sctp.rto import RoundTripTime
@@ -541,7 +547,10 @@ class LifeCycle:
     def _on_reconfig(self, link: Link, chunk: bytes, now: float) -> bool:
         """Source: RFC 6525 section 5.2."""
         if self._receives or self._sends:
-            link.reset.receive(ReConfig.parse(chunk), now)
+            reconfig = ReConfig.parse(chunk)
+            link.reset.receive(reconfig, now)
+            if not all(isinstance(it, ReconfigurationResponse) for it in reconfig.parameters):
+                link.receiver.sack_now = True  # with the answer (RFC 6525 section 5.2.1)
         else:
             self.stats.drop("unexpected chunk")
         return True

@@ -7,6 +7,7 @@ import math
 from rtcstack.sctp.agreement import Agreement
 from rtcstack.sctp.chunks import read_forward_tsn, read_i_forward_tsn, write_sack
 from rtcstack.sctp.options import Options
+from rtcstack.sctp.packet import HEADER_SIZE
 from rtcstack.sctp.reassembly import Message, Reassembly
 from rtcstack.sctp.received import DUPLICATE, NEW, ReceivedTsns
 from rtcstack.sctp.stats import Stats
@@ -26,9 +27,6 @@ them.
 
 _UPDATE = 1 << 18
 """Bytes of window, at most, that open again without the peer being told; a quarter of a smaller window."""
-
-_MOST_GAPS = 256
-"""Gap blocks in a SACK: it still fits the smallest packet, and 5 % loss in 5 MiB leaves about 200 holes."""
 
 
 class Receiver:
@@ -51,6 +49,7 @@ class Receiver:
         "_delay",
         "_first",
         "_inbound",
+        "_sack_room",
         "_size",
         "_stats",
         "delivered",
@@ -62,7 +61,10 @@ class Receiver:
     )
 
     def __init__(self, agreement: Agreement, options: Options, stats: Stats) -> None:
-        self.received = ReceivedTsns(agreement.peer_tsn, max_gap_blocks=_MOST_GAPS)
+        self._sack_room = (
+            options.mtu - HEADER_SIZE - 16
+        ) // 4  # gap blocks and duplicates that fit into a SACK
+        self.received = ReceivedTsns(agreement.peer_tsn, max_gap_blocks=self._sack_room)
         self.reassembly = Reassembly(
             interleaving=agreement.features.interleaving,
             # A message has to fit into the window, or the window would close before it is complete.
@@ -202,9 +204,7 @@ class Receiver:
         self._stats.sacks_sent += 1
         received = self.received
         self._announced = self._window()
-        return write_sack(
-            received.cumulative,
-            self._announced,
-            received.gaps() if received.beyond else (),
-            received.take_duplicates(),
-        )
+        gaps = received.gaps() if received.beyond else []
+        duplicates = received.take_duplicates()
+        del duplicates[self._sack_room - len(gaps) // 2 :]
+        return write_sack(received.cumulative, self._announced, gaps, duplicates)

@@ -43,6 +43,10 @@ _PACING_BURST = 0.002
 """Seconds of the controller's rate that may leave at once: small against a round trip, large against a
 timer."""
 
+_MOST_OUTSTANDING = 40_000
+"""Chunks that may be sent and not acknowledged cumulatively: peers keep no more TSNs, a gap block can name no
+more than 65,535, and an SSN must not come again before its first use is over (RFC 9260 section 6.1)."""
+
 _OPEN_WINDOW = 1132
 """Bytes of the peer's window under which it counts as closed: the payload of a packet that fits every
 path."""
@@ -532,6 +536,9 @@ class Sender:
         last = cwnd - packet_cost
         new = 0
         while burst and budget > 0 and flight < cwnd:
+            if tsn - outstanding.acked > _MOST_OUTSTANDING:
+                self._limited = False
+                break
             if full > base and room > base > cwnd - flight:
                 room = base  # a large packet must not overfill a small window
             if self.peer_window - flight < needed and (flight or not self._may_probe(now)):

@@ -246,8 +246,8 @@ class StreamReset:
         next_tsn    the TSN that we assign next.
         Source: RFC 6525 sections 5.1.1 and 5.1.2.
         """
-        chunks = [ReConfig((answer,)).write() for answer in self._answers]
-        self._answers.clear()
+        answers, self._answers = self._answers, []
+        chunks = [ReConfig(tuple(answers[i : i + 2])).write() for i in range(0, len(answers), 2)]
         if self._request is None and self._pending:
             ready = [stream_id for stream_id in self._pending if self._queue.is_drained(stream_id)]
             if ready:

@@ -348,7 +348,6 @@ def test_a_fragmented_message_is_skipped_whole():
     z.expect(IData(forward.tsn + 1, b"next", 4, 1))
 
 
-@pytest.mark.xfail(strict=True, reason="I-FORWARD-TSN is not looked for among the extensions")
 def test_i_forward_tsn_is_not_sent_to_a_peer_that_does_not_know_it():
     """RFC 8260 §2.3.1: I-DATA without I-FORWARD-TSN among the extensions: nothing is abandoned."""
     a, z = interleaved(parameters=extensions(wire.RE_CONFIG, wire.FORWARD_TSN, wire.I_DATA), rto_max=1.0)
@@ -358,7 +357,6 @@ def test_i_forward_tsn_is_not_sent_to_a_peer_that_does_not_know_it():
         z.expect(IData(1), after=1)
 
 
-@pytest.mark.xfail(strict=True, reason="FORWARD-TSN is asked for")
 def test_partial_reliability_with_i_data_needs_i_forward_tsn_only():
     """RFC 8260 §2.3.1: both announce I-DATA and I-FORWARD-TSN: that is enough to abandon messages."""
     a, z = interleaved(parameters=extensions(wire.I_DATA, wire.I_FORWARD_TSN, partial=False))

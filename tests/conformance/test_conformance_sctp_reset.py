@@ -522,7 +522,6 @@ def test_a_request_and_an_answer_share_a_chunk():
     assert IncomingStreamsReset((3,)) in a.events()
 
 
-@pytest.mark.xfail(strict=True, reason="each answer has a chunk of its own")
 def test_two_answers_share_a_chunk():
     """RFC 6525 §5.2.1: if several parameters have to be returned they are put into one RE-CONFIG chunk."""
     _, z = used(3)
@@ -540,7 +539,6 @@ def test_a_repeated_chunk_gets_the_same_chunk_back():
     assert answers(z) == first
 
 
-@pytest.mark.xfail(strict=True, reason="the SACK waits for its timer")
 def test_a_request_is_answered_with_a_sack_too():
     """RFC 6525 §5.2.1: a request is a reason to send a SACK, so that what a reset waits for comes soon."""
     _, z = used(3)

@@ -120,7 +120,7 @@ def test_a_lost_init_is_sent_again_without_what_old_peers_do_not_know():
     first = init_of(s.take(s.a)[0])
     s.fire(s.a)
     second = init_of(s.take(s.a)[0])
-    assert features_of(first) == Features(True, True, True, True)
+    assert features_of(first) == Features(True, True, True, True, True)
     assert features_of(second) == Features(True, True, False, False)
     assert first.initiate_tag != second.initiate_tag
     s.fire(s.a)
@@ -435,7 +435,7 @@ def test_a_peer_of_the_old_kind_is_told_no_news():
 
 
 def test_features_survive_the_wire():
-    for bits in range(16):
+    for bits in range(32):
         features = Features.parse(bits)
         assert features.write() == bits
         assert features_of(Init(1, 2, 3, 4, 5, announce(features))) == features
