@@ -11,6 +11,8 @@ from rtcstack.datachannel import LABEL_LIMIT, ChannelConfig
 from rtcstack.dtls import Certificate
 from rtcstack.errors import Error, InvalidParameter, RTCError
 from rtcstack.net import Options as NetOptions
+from rtcstack.net.mdns import INSTALL as INSTALL_MDNS
+from rtcstack.net.mdns import is_installed as is_mdns_installed
 from rtcstack.sctp import Options as SctpOptions
 from rtcstack.sctp.controllers import CONTROLLERS
 from rtcstack.session import Server, SessionOptions
@@ -75,6 +77,12 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
                 valid = isinstance(value, str) and value in CONTROLLERS
                 _expect(valid, key, value, " or ".join(CONTROLLERS))
                 sctp = replace(sctp, congestion_control=value)
+            case "mdns":
+                _expect(isinstance(value, bool), key, value, "True or False")
+                if value and not is_mdns_installed():
+                    raise InvalidParameter(f"mdns: hiding our addresses needs mDNS: {INSTALL_MDNS}")
+                hidden = replace(session.ice, hide_related=value)
+                session = replace(session, hide_addresses=value, ice=hidden)
             case "offload":
                 _expect(isinstance(value, bool), key, value, "True or False")
                 net = replace(net, offload=value)

@@ -157,8 +157,7 @@ class OsTransport:
         self._watch_sockets()
         self._session.end_of_local_candidates()
         if self._session.asks_servers:
-            self._servers = ServerLinks(self._session)
-            self._watch_servers()
+            self._link_servers()
         if exhausted is not None and not self._sockets:
             raise exhausted
 
@@ -174,6 +173,8 @@ class OsTransport:
         self.readable = None
         ready = [self._by_descriptor[descriptor] for descriptor in found if descriptor in self._by_descriptor]
         moved = 0
+        if self._servers is None and session.asks_mdns:
+            self._link_servers()
         if self._servers is not None:
             moved = self._servers.step(time.monotonic())
         was_due = False
@@ -224,6 +225,13 @@ class OsTransport:
         self.descriptors = list(self._by_descriptor)
         self._watch = Watch(self.descriptors)
         self.readable = None
+
+    def _link_servers(self) -> None:
+        options = self._options
+        restricted = options.bind_addresses is not None or options.interface_filter is not None
+        interfaces = [interface.address for interface in _addresses(options)] if restricted else None
+        self._servers = ServerLinks(self._session, interfaces)
+        self._watch_servers()
 
     def _watch_servers(self) -> None:
         if self._servers is not None:

@@ -1,9 +1,11 @@
-"""What a session needs for its STUN and TURN servers beside its UDP sockets: names and connections."""
+"""What a session needs beside its UDP sockets: names looked up, and connections to its servers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from rtcstack.net.mdns import MdnsNames
 from rtcstack.net.resolve import Resolver
 from rtcstack.net.stream import Stream
 from rtcstack.net.udp import Address
@@ -21,6 +23,19 @@ class ServerSession(Protocol):
     def resolved(self, host: str, addresses: list[str], reason: str) -> object:
         """Take the addresses of a name, or the reason why there are none."""
 
+    @property
+    def asks_mdns(self) -> bool:
+        """Whether the next two have something."""
+
+    def take_local_names(self) -> list[str]:
+        """Hand over names of the peer to be resolved by mDNS."""
+
+    def take_hidden_addresses(self) -> list[tuple[str, str]]:
+        """Hand over (name, address) of ours to be told to who asks by mDNS."""
+
+    def local_name_resolved(self, name: str, addresses: list[str], reason: str) -> object:
+        """Take the addresses of a name of the peer, or the reason why there are none."""
+
     def take_stream_requests(self) -> list[StreamRequest]:
         """Hand over connections to be opened."""
 
@@ -35,12 +50,17 @@ class ServerSession(Protocol):
 
 
 class ServerLinks:
-    """The resolver and the connections of one session."""
+    """The resolvers and the connections of one session.
 
-    __slots__ = ("_opened", "_resolver", "_session", "_streams")
+    mdns_interfaces     IP addresses of the interfaces on which to ask for names; None for all.
+    """
 
-    def __init__(self, session: ServerSession) -> None:
+    __slots__ = ("_mdns", "_mdns_interfaces", "_opened", "_resolver", "_session", "_streams")
+
+    def __init__(self, session: ServerSession, mdns_interfaces: Sequence[str] | None = None) -> None:
         self._session = session
+        self._mdns_interfaces = mdns_interfaces
+        self._mdns: MdnsNames | None = None
         self._streams: dict[Address, Stream] = {}
         self._opened: set[Address] = set()
         names = session.take_lookups()
@@ -51,6 +71,8 @@ class ServerLinks:
         found = [stream.fileno() for stream in self._streams.values()]
         if self._resolver is not None:
             found.append(self._resolver.fileno())
+        if self._mdns is not None:
+            found.append(self._mdns.fileno())
         return found
 
     def blocked_descriptors(self) -> list[int]:
@@ -69,6 +91,11 @@ class ServerLinks:
             if self._resolver.is_done:
                 self._resolver.close()
                 self._resolver = None
+        if self._mdns is not None:
+            for answer in self._mdns.take():
+                session.local_name_resolved(*answer)
+        if session.asks_mdns:
+            self._ask_mdns()
         for request in session.take_stream_requests():
             self._streams[request.key] = Stream(request.remote, request.tls_name)
         count = 0
@@ -84,6 +111,14 @@ class ServerLinks:
                 del self._streams[key]
                 session.stream_closed(key, stream.reason, now)
         return count
+
+    def _ask_mdns(self) -> None:
+        if self._mdns is None:
+            self._mdns = MdnsNames(self._mdns_interfaces)
+        for name, address in self._session.take_hidden_addresses():
+            self._mdns.publish(name, address)
+        for name in self._session.take_local_names():
+            self._mdns.resolve(name)
 
     def send(self, key: Address, pieces: list[bytes]) -> bool:
         """Send by a connection; returns whether there is one of this key."""
@@ -101,3 +136,6 @@ class ServerLinks:
         if self._resolver is not None:
             self._resolver.close()
             self._resolver = None
+        if self._mdns is not None:
+            self._mdns.close()
+            self._mdns = None

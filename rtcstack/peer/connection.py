@@ -55,6 +55,7 @@ class PeerConnection:
                       congestion_control                                    "cubic", "newreno" or "bbr"
                       close_timeout, connect_timeout                        seconds
                       offload, port_range, bind_addresses, interface_filter the sockets
+                      mdns                                                  True hides our host addresses
                       libdatachannel                                        the plugin's own keys
     network         where the connection lives: the machine's sockets, or a host of rtcstack.testing.
     random_bytes    n -> n bytes; for tests that repeat exactly.  Never predictable ones elsewhere.

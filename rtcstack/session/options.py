@@ -37,6 +37,16 @@ class SessionOptions:
     max_early_datagrams: int = 32
     """Most DTLS datagrams kept while there is no remote description: a whole flight, several times."""
 
+    hide_addresses: bool = False
+    """Announce random names in place of our host addresses, for mDNS to answer; set ice.hide_related too.
+    Only peers in the same network learn the addresses (draft-ietf-mmusic-mdns-ice-candidates)."""
+
+    max_names: int = 100
+    """Most mDNS names of the peer that are ever asked for: as many as the ICE agent keeps candidates."""
+
+    max_names_at_once: int = 16
+    """Most mDNS names that are asked for at a time; browsers have one for each address of the host."""
+
     servers: tuple[Server, ...] = ()
     """STUN and TURN servers to ask for addresses."""
 

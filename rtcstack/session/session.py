@@ -12,6 +12,7 @@ from rtcstack.datachannel import Channel, ChannelConfig, ChannelState
 from rtcstack.dtls import Certificate
 from rtcstack.errors import Closed, InvalidParameter, InvalidState, MessageTooLarge, SdpError
 from rtcstack.sdp import (
+    CandidateLine,
     LocalParameters,
     RemoteParameters,
     SignalingState,
@@ -42,6 +43,7 @@ from rtcstack.session.gatherer import (
     ServerReflexive,
     StreamRequest,
 )
+from rtcstack.session.names import HiddenAddresses, NamedCandidates, is_local_name
 from rtcstack.session.negotiator import Negotiator, setup_for_answer
 from rtcstack.session.options import SessionOptions
 from rtcstack.session.stats import DtlsStats, PairStats, Stats, channel_stats, counters
@@ -104,6 +106,8 @@ class PeerSession:
             "not_stun_or_dtls": 0,
             "unvalidated_source": 0,
             "early_overflow": 0,
+            "unresolved_name": 0,
+            "name_overflow": 0,
         }
         self._random_bytes = random_bytes
         # Session ids stay below 2**62: Firefox refuses larger ones.
@@ -114,6 +118,9 @@ class PeerSession:
         self._dtls: dtls.Endpoint | None = None
         self._association: sctp.Association | None = None
         self._role: str | None = None
+        self._named = NamedCandidates(at_once=options.max_names_at_once, in_all=options.max_names)
+        self._hidden = HiddenAddresses(random_bytes) if options.hide_addresses else None
+        self._ended_remote_ufrag: str | None = None
         self._early_candidates: list[str] = []
         self._early_datagrams: list[bytes] = []
         self._is_replaying = False
@@ -137,7 +144,7 @@ class PeerSession:
         """Our description in force, with the candidates gathered so far; "" before the first."""
         agent = self._agent
         lines = (
-            tuple(to_line(c, agent.ufrag) for c in agent.local_candidates if c.type != "prflx")
+            tuple(self._describe(c, agent.ufrag) for c in agent.local_candidates if c.type != "prflx")
             if agent is not None
             else ()
         )
@@ -227,9 +234,9 @@ class PeerSession:
             else:
                 self.drops["early_overflow"] += 1
         elif candidate is None:
-            agent.end_of_remote_candidates()
+            self._end_remote(agent, remote.parameters.ufrag)
         else:
-            agent.add_remote_candidate(from_line(candidate), ufrag=candidate.ufrag)
+            self._add_remote(agent, candidate, candidate.ufrag or remote.parameters.ufrag)
         self._pump()
 
     def _receive_offer(self, text: str, now: float) -> None:
@@ -288,9 +295,28 @@ class PeerSession:
         limits = [size for size in (self.options.max_message_size, remote.max_message_size) if size]
         self.max_send_size = min(limits, default=0)
         for candidate in remote.candidates:
-            agent.add_remote_candidate(from_line(candidate))
+            self._add_remote(agent, candidate, remote.ufrag)
         if remote.end_of_candidates:
-            agent.end_of_remote_candidates()
+            self._end_remote(agent, remote.ufrag)
+
+    def _add_remote(self, agent: ice.Agent, line: CandidateLine, ufrag: str) -> None:
+        """Hand the agent a candidate of the peer, at once or when its name is resolved."""
+        lines: list[CandidateLine] | None = [line]
+        # Who hides behind a relay asks nothing of the local network.
+        if is_local_name(line.address) and not self.options.ice.relay_only:
+            lines = self._named.add(line, ufrag)
+        if lines is None:
+            self.drops["name_overflow"] += 1
+            return
+        for found in lines:
+            agent.add_remote_candidate(from_line(found), ufrag=ufrag)
+
+    def _end_remote(self, agent: ice.Agent, ufrag: str) -> None:
+        """Tell the agent that the peer has no more candidates, as soon as every name is resolved."""
+        if self._named.is_pending:
+            self._ended_remote_ufrag = ufrag
+        else:
+            agent.end_of_remote_candidates(ufrag=ufrag)
 
     def _take_early(self, now: float) -> None:
         """Use what came before the remote description."""
@@ -340,6 +366,38 @@ class PeerSession:
             self._gatherer.resolved(host, addresses, reason)
             self._pump()
 
+    @property
+    def asks_mdns(self) -> bool:
+        """Whether take_local_names() or take_hidden_addresses() has something."""
+        return self._named.wants or (self._hidden is not None and self._hidden.wants)
+
+    def take_local_names(self) -> list[str]:
+        """Hand over mDNS names of the peer to be resolved; local_name_resolved() takes the answers."""
+        return self._named.take()
+
+    def local_name_resolved(self, name: str, addresses: list[str], reason: str) -> None:
+        """Take the IP addresses of a name of mDNS; none, and the reason, if nobody has answered.
+
+        Without an answer only this candidate is lost.
+        Source: draft-ietf-mmusic-mdns-ice-candidates section 3.2.1.
+        """
+        agent = self._agent
+        if agent is None:
+            return
+        if not addresses:
+            _logger.debug("candidate %s is left out: %s", name, reason)
+            self.drops["unresolved_name"] += 1
+        for line, ufrag in self._named.resolved(name, addresses):
+            agent.add_remote_candidate(from_line(line), ufrag=ufrag)
+        if self._ended_remote_ufrag is not None and not self._named.is_pending:
+            agent.end_of_remote_candidates(ufrag=self._ended_remote_ufrag)
+            self._ended_remote_ufrag = None
+        self._pump()
+
+    def take_hidden_addresses(self) -> list[tuple[str, str]]:
+        """Hand over (name, address) of ours that mDNS is to answer for."""
+        return self._hidden.take() if self._hidden is not None else []
+
     def take_stream_requests(self) -> list[StreamRequest]:
         """Hand over connections to servers to be opened; stream_opened() or stream_closed() answer.
 
@@ -359,6 +417,10 @@ class PeerSession:
         if self._gatherer is not None:
             self._gatherer.stream_closed(key, reason, now)
             self._pump()
+
+    def _describe(self, candidate: ice.Candidate, ufrag: str) -> CandidateLine:
+        line = to_line(candidate, ufrag)
+        return line if self._hidden is None else self._hidden.hide(line)
 
     @property
     def _certificate(self) -> Certificate:
@@ -715,7 +777,7 @@ class PeerSession:
         assert agent is not None
         match event:
             case ice.LocalCandidate(candidate):
-                line = to_line(candidate, agent.ufrag).write()
+                line = self._describe(candidate, agent.ufrag).write()
                 self._events.append(LocalCandidate(*self._negotiator.media, line))
             case ice.EndOfLocalCandidates():
                 self._set_gathering_state(GatheringState.COMPLETE)
@@ -829,6 +891,7 @@ class PeerSession:
             return
         self.reason = reason
         self._is_ending = True
+        self._named.clear()
         self._connect_deadline = self._close_deadline = math.inf
         self.channels.disconnect(reason)
         self._set_connection_state(state, reason)

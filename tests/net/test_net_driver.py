@@ -29,6 +29,7 @@ class EchoSession:
         self.timeouts: list[float] = []
         self.echo = echo
         self.asks_servers = False
+        self.asks_mdns = False
 
     @property
     def address(self) -> Address:
@@ -49,6 +50,15 @@ class EchoSession:
         return []
 
     def resolved(self, host: str, addresses: list[str], reason: str) -> None:
+        raise AssertionError("nothing was asked")
+
+    def take_local_names(self) -> list[str]:
+        raise AssertionError("nothing is asked")
+
+    def take_hidden_addresses(self) -> list[tuple[str, str]]:
+        raise AssertionError("nothing is asked")
+
+    def local_name_resolved(self, name: str, addresses: list[str], reason: str) -> None:
         raise AssertionError("nothing was asked")
 
     def take_stream_requests(self) -> list[Any]:
