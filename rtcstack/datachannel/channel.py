@@ -47,7 +47,7 @@ class Channel:
     incoming        messages in order of arrival: (payload, is_text).
     close_reason    why the channel is closed, a sentence; "" before that.
     ordered_until_ack   True while DATA_CHANNEL_ACK is awaited: nothing may overtake the OPEN.
-    low_threshold   bytes of buffered amount at which the application wants to know.
+    low_threshold   bytes of buffered amount at which the application wants to know; -1: it does not.
     messages_sent, messages_received, bytes_sent, bytes_received    payload counters.
     """
 
@@ -79,7 +79,7 @@ class Channel:
         self.incoming: deque[tuple[bytes, bool]] = deque()
         self.close_reason = ""
         self.ordered_until_ack = False
-        self.low_threshold = 0
+        self.low_threshold = -1
         self.ordered = config.ordered
         self.lifetime = None if config.max_lifetime_ms is None else config.max_lifetime_ms / 1000
         self.messages_sent = self.messages_received = 0

@@ -47,7 +47,7 @@ class DataChannel:
     def __init__(self, session: PeerSession, channel: Channel, clock: Callable[[], float]) -> None:
         self.opened: Signal[()] = Signal("opened")
         self.closed: Signal[str] = Signal("closed")
-        self.buffered_amount_low: Signal[()] = Signal("buffered_amount_low")
+        self._buffered_amount_low: Signal[()] | None = None
         self._session = session
         self._channel = channel
         self._clock = clock
@@ -179,6 +179,15 @@ class DataChannel:
     def get_max_message_size(self) -> int:
         """Return the largest message that can be sent, bytes; 0 for no limit."""
         return self._session.max_send_size
+
+    @property
+    def buffered_amount_low(self) -> Signal[()]:
+        """Emitted when what waits to be sent has fallen to the threshold; nobody is told before asking."""
+        if self._buffered_amount_low is None:
+            self._buffered_amount_low = Signal("buffered_amount_low")
+            if self._channel.low_threshold < 0:
+                self.set_buffered_amount_low_threshold(0)
+        return self._buffered_amount_low
 
     def get_buffered_amount(self) -> int:
         """Return how many bytes of messages are neither acknowledged nor given up yet."""

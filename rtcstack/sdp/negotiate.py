@@ -454,7 +454,7 @@ def check_answer(offer: SessionDescription, answer: SessionDescription) -> Remot
         raise SdpError("the peer has refused the data section", section.line)
 
     remote = read_remote(answer)
-    offered = read_remote(offer).setup
+    offered = _read_setup(_find(_places(offer, data), "setup"))
     setup = remote.setup or answer_setup(offered)
     if setup in ("actpass", offered):
         line = _require(_places(answer, section), "setup", section).line

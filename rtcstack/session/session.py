@@ -62,8 +62,8 @@ _DEFAULT_PRIORITY = 256
 """Weight of a channel that was announced with priority 0, as libdatachannel announces all."""
 
 _WINDOW_STEP = 1 << 18
-"""Bytes, at most, that the application has taken before a driver need step for them alone; a quarter of a
-smaller receive window."""
+"""Bytes, at most, that the application has taken before the association hears of them, which may be worth a
+packet of its own; a quarter of a smaller receive window."""
 
 _AT_ONCE = -math.inf
 
@@ -542,7 +542,7 @@ class PeerSession:
         return self.channels.released - self._released >= self._window_step
 
     def set_buffered_amount_low_threshold(self, channel: Channel, threshold: int) -> None:
-        """Report BufferedAmountLow when buffered_amount() falls to `threshold` bytes."""
+        """Report BufferedAmountLow when buffered_amount() falls to `threshold` bytes; -1, at first: never."""
         channel.low_threshold = threshold
         if self._association is not None and channel.id is not None:
             self._association.set_buffered_amount_low_threshold(channel.id, threshold)
@@ -642,7 +642,7 @@ class PeerSession:
                 channels = self.channels
                 if channels.has_work:
                     self._flush_channels(association, now)
-                if channels.released != self._released:
+                if channels.released - self._released >= self._window_step:
                     association.release(channels.released - self._released)
                     self._released = channels.released
                 packets = association.take_packets(now)

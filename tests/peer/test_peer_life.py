@@ -167,6 +167,17 @@ def test_a_full_send_buffer_refuses_more_and_tells_when_there_is_room() -> None:
     assert len(low) == 1  # the last message never rose above the threshold
 
 
+def test_who_asks_for_no_threshold_hears_when_nothing_waits_any_more() -> None:
+    two = Two().connected()
+    low: list[int] = []
+    two.chat_a.put_packet(b"unheard")
+    assert two.run(lambda: two.chat_a.get_buffered_amount() == 0)
+    two.chat_a.buffered_amount_low.connect(lambda: low.append(two.chat_a.get_buffered_amount()))
+    two.chat_a.put_packet(b"heard")
+    assert two.run(lambda: low)
+    assert low == [0]
+
+
 @pytest.mark.parametrize("loss", [0.0, 0.05, 0.2])
 def test_every_message_arrives_once_and_in_order_over_a_bad_path(loss: float) -> None:
     two = Two(loss=loss, jitter=0.01, delay=0.02)
