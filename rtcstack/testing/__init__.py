@@ -14,12 +14,14 @@ from rtcstack.testing.nat import (
 )
 from rtcstack.testing.network import VirtualNat, VirtualNetwork
 from rtcstack.testing.pair import ChannelPair, Pair, Received
+from rtcstack.testing.servers import Allocation, StunServer, TurnServer
 
 __all__ = [
     "ADDRESS_RESTRICTED",
     "FULL_CONE",
     "PORT_RESTRICTED",
     "SYMMETRIC",
+    "Allocation",
     "BurstLoss",
     "ChannelPair",
     "Conditions",
@@ -31,6 +33,8 @@ __all__ = [
     "NatStats",
     "Pair",
     "Received",
+    "StunServer",
+    "TurnServer",
     "VirtualHost",
     "VirtualNat",
     "VirtualNetwork",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from rtcstack.errors import InvalidParameter, InvalidState
-from rtcstack.net import Address, SocketStats, Transport
+from rtcstack.net import Address, Session, SocketStats, Transport
+from rtcstack.testing.stream import VirtualStream
 
 if TYPE_CHECKING:
     from rtcstack.testing.network import Realm, VirtualNetwork
@@ -108,10 +109,16 @@ class VirtualTransport:
 
     def __init__(self, network: VirtualNetwork, host: VirtualHost, session: Resident) -> None:
         self.stats = SocketStats()
+        self.streams: dict[tuple[Address, Address], VirtualStream] = {}
+        """Connections by (local, remote) as the session knows them."""
         self._network = network
         self._host = host
         self._session = session
         self._is_gathered = False
+        self._asking: Session | None = None
+        """The session, if it asks servers by name or over connections."""
+        self._notices: list[tuple[Address, str | None]] = []
+        """Connections that are open, or have ended for a reason."""
         self._sockets: list[Address] = []
         self._arrived: list[tuple[Address, Address, list[bytes]]] = []
         network.transports.append(self)
@@ -123,7 +130,7 @@ class VirtualTransport:
 
     def is_ready(self) -> bool:
         """Tell whether something has arrived or a timer is due."""
-        return bool(self._arrived) or self._session.deadline <= self._network.now
+        return bool(self._arrived or self._notices) or self._session.deadline <= self._network.now
 
     def gather(self) -> None:
         """Open a socket at every address of the host and tell the session; the second call does nothing."""
@@ -135,6 +142,9 @@ class VirtualTransport:
             self.open(address)
             self._session.add_local_address(address, "virtual0")
         self._session.end_of_local_candidates()
+        if getattr(self._session, "asks_servers", False):
+            self._asking = cast(Session, self._session)
+            self._ask(self._asking)
 
     def open(self, address: Address) -> None:
         """Open a socket at an address and port of the host, as servers do.
@@ -146,9 +156,20 @@ class VirtualTransport:
         self._sockets.append(address)
         self._host.realm.sockets[address] = self
 
+    def listen(self, address: Address) -> None:
+        """Accept TCP and TLS connections at an address and port of the host.
+
+        What comes by them is received at `stream.listening_at(address)`.
+        """
+        self._host.realm.listeners[address] = self
+
     def receive(self, local: Address, remote: Address, datagrams: list[bytes]) -> None:
         """Keep what has arrived until the next `step`."""
         self._arrived.append((local, remote, datagrams))
+
+    def notice(self, key: Address, reason: str | None) -> None:
+        """Keep until the next `step` that a connection is open, or has ended for a reason."""
+        self._notices.append((key, reason))
 
     def step(self) -> bool:
         """Hand the session what has arrived, let its due timers run and send what it has to say.
@@ -164,10 +185,14 @@ class VirtualTransport:
                 stats.datagrams_received += len(datagrams)
                 stats.bytes_received += sum(map(len, datagrams))
                 session.receive(local, remote, datagrams, now)
+            if self._asking is not None:
+                self._tell(self._asking)
             is_due = session.deadline <= now
             if is_due:
                 session.handle_timeout(now)
             self._send()
+            if self._asking is not None:
+                self._ask(self._asking)
             if not self.is_ready():
                 return turn > 0 or bool(arrived) or is_due
         raise RuntimeError(
@@ -178,7 +203,36 @@ class VirtualTransport:
         for local, remote, datagrams in self._session.take_packets(self._network.now):
             self.stats.datagrams_sent += len(datagrams)
             self.stats.bytes_sent += sum(map(len, datagrams))
-            self._host.realm.send(self._host, local, remote, datagrams)
+            stream = self.streams.get((local, remote))
+            if stream is not None:
+                stream.send(self, datagrams)
+            else:
+                self._host.realm.send(self._host, local, remote, datagrams)
+
+    def _tell(self, session: Session) -> None:
+        """Tell the session what has become of its connections."""
+        notices, self._notices = self._notices, []
+        for key, reason in notices:
+            if reason is None:
+                session.stream_opened(key, self._network.now)
+            else:
+                session.stream_closed(key, reason, self._network.now)
+
+    def _ask(self, session: Session) -> None:
+        """Look up the names and open the connections that the session wants."""
+        network, host = self._network, self._host
+        for name in session.take_lookups():
+            addresses = network.look_up(name)
+            session.resolved(name, addresses, "" if addresses else f"there is no host {name!r}")
+        for request in session.take_stream_requests():
+            key, remote = request.key, request.remote
+            ip = next((ip for ip in host.addresses if (":" in ip) == (":" in remote[0])), "")
+            path = host.realm.trace(host, ip, remote) if ip else None
+            if path is None:
+                self.notice(key, "network is unreachable")
+            else:
+                stream = VirtualStream(network, self, key, remote, path, is_tls=bool(request.tls_name))
+                self.streams[key, remote] = stream
 
     def close(self) -> None:
         """Send what the session has to say at this instant and close the sockets. May be called twice."""
@@ -186,6 +240,11 @@ class VirtualTransport:
             self._send()
         for address in self._sockets:
             del self._host.realm.sockets[address]
+        for stream in self.streams.values():
+            stream.close(self)
+        for address in [a for a, listener in self._host.realm.listeners.items() if listener is self]:
+            del self._host.realm.listeners[address]
+        self.streams.clear()
         self._sockets.clear()
         self._arrived.clear()
         if self in self._network.transports:

@@ -13,6 +13,7 @@ from rtcstack.net import Address
 from rtcstack.testing.host import VirtualHost, VirtualTransport
 from rtcstack.testing.link import Conditions, Link
 from rtcstack.testing.nat import NatOptions, NatStats, Translator
+from rtcstack.testing.stream import StreamPath
 
 __all__ = ["NetworkStats", "Node", "Realm", "VirtualNat", "VirtualNetwork"]
 
@@ -51,12 +52,14 @@ class Realm:
     def __init__(self, network: VirtualNetwork, conditions: Conditions) -> None:
         self.sockets: dict[Address, VirtualTransport] = {}
         """The open sockets of the hosts in this realm."""
+        self.listeners: dict[Address, VirtualTransport] = {}
+        """Who accepts connections where."""
         self._network = network
         self._conditions = conditions
         self._members: list[Node] = []
         self._by_ip: dict[str, Node] = {}
         self._links: dict[tuple[Node, Node], Link] = {}
-        self._routes: dict[tuple[Node, str], tuple[Link, Node] | None] = {}
+        self._routes: dict[tuple[Node, str], tuple[Link, Arrive] | None] = {}
 
     def host(self, name: str, addresses: Sequence[str] = ()) -> VirtualHost:
         """Add a host.
@@ -152,25 +155,37 @@ class Realm:
         if way is None:
             self._network.stats.unreachable += len(datagrams)
         else:
-            link, node = way
-            link.send(datagrams, self._network.now, (local, remote, self, node))
+            link, arrive = way
+            link.send(datagrams, self._network.now, (local, remote, arrive))
 
-    def arrive(self, node: Node, source: Address, destination: Address, datagrams: list[bytes]) -> None:
-        """Put datagrams that a link has carried before the host or NAT at its end."""
+    def trace(self, sender: Node, ip: str, remote: Address) -> StreamPath | None:
+        """Find the way of a connection from a host to a server, None if there is none; NATs let it through.
+
+        ip    that the sender has in this realm.
+        """
+        node = self._next_node(sender, ip, remote[0])
+        if node is None:
+            return None
+        there, back = self.link(sender, node).delay, self.link(node, sender).delay
+        if isinstance(node, VirtualNat):
+            rest = node.trace_out(ip, remote) if node is self else None
+            return rest and StreamPath(rest.ip, there + rest.there, back + rest.back, rest.server)
+        return StreamPath(ip, there, back, self.listeners.get(remote))
+
+    def _find_way(self, sender: Node, local: str, remote: str) -> tuple[Link, Arrive] | None:
+        node = self._next_node(sender, local, remote)
+        if node is None:
+            return None
         if isinstance(node, VirtualHost):
-            self._receive(source, destination, datagrams)
-        elif node is self:
-            node.receive_inside(source, destination, datagrams)
-        else:
-            node.receive_outside(source, destination, datagrams)
+            return self.link(sender, node), self._receive
+        return self.link(sender, node), node.receive_inside if node is self else node.receive_outside
 
-    def _find_way(self, sender: Node, local: str, remote: str) -> tuple[Link, Node] | None:
+    def _next_node(self, sender: Node, local: str, remote: str) -> Node | None:
+        """Find the host or NAT that what goes to an address is handed to; None if there is none."""
         node = self._by_ip.get(remote)
         if node is None and isinstance(self, VirtualNat) and sender is not self:
             node = self
-        if node is None or (":" in local) != (":" in remote):
-            return None
-        return self.link(sender, node), node
+        return None if node is None or (":" in local) != (":" in remote) else node
 
     def _receive(self, source: Address, destination: Address, datagrams: list[bytes]) -> None:
         transport = self.sockets.get(destination)
@@ -218,7 +233,9 @@ class VirtualNetwork(Realm):
         self.names: set[str] = set()
         """Of all hosts and NATs."""
         self.links: list[Link] = []
-        """Those of all realms."""
+        """Those of all realms, and of connections."""
+        self.streams = 0
+        """Connections opened so far."""
         self.transports: list[VirtualTransport] = []
         """Those of all hosts that are not closed yet."""
 
@@ -245,6 +262,10 @@ class VirtualNetwork(Realm):
                 return True
             if not self.advance(end):
                 return is_met is None
+
+    def look_up(self, name: str) -> list[str]:
+        """Give the addresses of a name in the virtual DNS: those of the host that is called so."""
+        return [ip for ip, node in self._by_ip.items() if node.name == name]
 
     def _settle(self, peers: tuple[Polled, ...]) -> None:
         """Let everything happen that happens at this instant, also what the callbacks of peers set going."""
@@ -273,8 +294,8 @@ class VirtualNetwork(Realm):
             return False
         for link in list(self.links):
             if link.deadline <= self.now:
-                for (source, destination, realm, node), datagrams in link.take_routed(self.now):
-                    realm.arrive(node, source, destination, datagrams)
+                for (source, destination, arrive), datagrams in link.take_routed(self.now):
+                    arrive(source, destination, datagrams)
         return True
 
 
@@ -309,6 +330,11 @@ class VirtualNat(Realm):
         """Its counters up to now."""
         self._translator.expire(self._network.now)
         return self._translator.stats
+
+    def trace_out(self, ip: str, remote: Address) -> StreamPath | None:
+        """Find the rest of the way of a connection from behind it."""
+        shown = next((own for own in self.outside if (":" in own) == (":" in ip)), ip)
+        return self._outer.trace(self, shown, remote)
 
     def receive_inside(self, local: Address, remote: Address, datagrams: list[bytes]) -> None:
         """Take datagrams from a host behind it, and send them out or back in."""
@@ -346,6 +372,8 @@ class VirtualNat(Realm):
 
 
 Node = VirtualHost | VirtualNat
+Arrive = Callable[[Address, Address, list[bytes]], None]
+"""Takes (source, destination, datagrams) at the end of a link."""
 
 
 def _is_local_only(address: str) -> bool:

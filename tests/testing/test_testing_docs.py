@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rtcstack.testing import Conditions
+from rtcstack.testing import Conditions, NatOptions
 
 PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 
@@ -18,8 +18,10 @@ def test_the_examples_of_the_page_run(capsys):
     assert "of 300 positions arrived" in printed
     assert "did you get all that?" in printed
     assert "open after" in printed
+    assert "relay 203.0.113.2:" in printed
+    assert "datagrams did not get into the cell" in printed
 
 
-def test_the_table_names_every_condition():
+def test_the_tables_name_every_condition_and_option():
     named = set(re.findall(r"`(\w+)`", PAGE.read_text(encoding="utf-8")))
-    assert set(Conditions.__annotations__) <= named
+    assert {*Conditions.__annotations__, *NatOptions.__annotations__} <= named
