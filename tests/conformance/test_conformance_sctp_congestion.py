@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from sctp_peer import Local, Peer, established
-from sctp_script import Data, Sack
+from sctp_peer import Local, Peer, established, ladder
+from sctp_script import CookieAck, Data, Init, InitAck, Sack
 
 FULL = 1132
 """Bytes of the largest message that fits into a packet."""
@@ -170,6 +170,53 @@ def test_one_packet_can_always_be_sent(control):
     flow.burst(30)
     flow.acknowledge()
     assert flow.burst(RTT)
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        "newreno",
+        "cubic",
+        pytest.param(
+            "bbr", marks=pytest.mark.xfail(strict=True, reason="it takes the outage for the path's rate")
+        ),
+    ],
+)
+def test_an_outage_of_a_minute_is_forgotten_in_seconds(control):
+    """RFC 9260 §7.2.1: however long nothing was acknowledged, afterwards the window grows as at the start."""
+    flow = Flow(control, rto_max=3.0)
+    flow.fill(5)
+    flow.burst(60)
+    flow.acknowledge(1)
+    flow.fill(100)
+    for _ in range(30):
+        flow.burst(RTT)
+        flow.acknowledge()
+    assert flow.sent > 50
+
+
+@EVERY
+def test_a_slow_handshake_says_nothing_of_the_path(control):
+    """RFC 9260 §6.3.1 C5: data repeated with a COOKIE ECHO for a minute gives no round trip, and no rate."""
+    a, z = ladder(congestion_control=control)
+    a.send(bytes(FULL))
+    a.connect()
+    z.expect(Init())
+    z.send(InitAck())
+    z.wait(40)
+    z.ignore()
+    z.send(CookieAck(), Sack(1))
+    for _ in range(50):
+        a.send(bytes(FULL))
+    tsn = 1
+    for _ in range(10):
+        z.wait(0.1)
+        while z.is_heard:
+            tsn = max([tsn, *[chunk.tsn for chunk in z.expect_any() if isinstance(chunk, Data)]])
+        z.send(Sack(tsn))
+    z.wait(1)
+    z.ignore()
+    assert a.stats.data_chunks_sent > 10
 
 
 @LOSS_BASED

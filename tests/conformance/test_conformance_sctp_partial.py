@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from sctp_peer import CLOSED, ESTABLISHED, SHUTDOWN_SENT, Local, Peer, established, extensions
-from sctp_script import ANY, Abort, Data, Error, ForwardTsn, IForwardTsn, Raw, Sack, Shutdown
+from sctp_peer import CLOSED, ESTABLISHED, SHUTDOWN_SENT, Local, Peer, established, extensions, ladder
+from sctp_script import (
+    ANY,
+    Abort,
+    CookieAck,
+    CookieEcho,
+    Data,
+    Error,
+    ForwardTsn,
+    IForwardTsn,
+    Init,
+    InitAck,
+    Raw,
+    Sack,
+    Shutdown,
+)
 
 from rtcstack.sctp import chunks as wire
 
@@ -488,6 +502,41 @@ def test_nothing_is_abandoned_unless_the_peer_knows_forward_tsn():
     for _ in range(5):
         z.expect(Data(1), after=1)
     assert a.stats.forward_tsns_sent == 0
+
+
+@pytest.mark.xfail(strict=True, reason="a FORWARD-TSN leaves in COOKIE-ECHOED")
+def test_nothing_is_skipped_before_the_association_stands():
+    """RFC 9260 §5.1 C: until COOKIE ACK no packet but COOKIE ECHO: a FORWARD-TSN waits."""
+    a, z = ladder()
+    a.send(b"maybe", max_retransmits=0)
+    a.send(b"surely")
+    a.connect()
+    z.expect(Init())
+    z.send(InitAck())
+    z.expect(CookieEcho(), Data(1, b"maybe"), Data(2, b"surely"))
+    z.expect(CookieEcho(), Data(2, b"surely"), after=1)
+    z.expect_nothing()
+    z.send(CookieAck(), Sack(0, gaps=((2, 2),)))
+    z.wait(0.5)
+    z.expect(ForwardTsn(1, ((0, 0),)))
+
+
+@pytest.mark.xfail(strict=True, reason="it comes back as an empty message")
+def test_a_message_abandoned_during_set_up_does_not_come_back():
+    """RFC 3758 §3.5 A2: abandoned is abandoned, though the handshake begins anew."""
+    a, z = ladder()
+    a.send(b"maybe", max_retransmits=0)
+    a.send(b"surely")
+    a.connect()
+    z.expect(Init())
+    z.send(InitAck())
+    z.expect(CookieEcho(), Data(1, b"maybe"), Data(2, b"surely"))
+    z.wait(1.1)
+    z.ignore()
+    z.send(Error(wire.STALE_COOKIE, bytes(4)))
+    z.expect(Init())
+    z.send(InitAck())
+    z.expect(CookieEcho(), Data(1, b"surely"))
 
 
 def test_a_shutdown_skips_what_is_abandoned_first():

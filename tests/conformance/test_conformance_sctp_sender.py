@@ -6,7 +6,20 @@ from itertools import pairwise
 
 import pytest
 from sctp_peer import CLOSED, ESTABLISHED, Local, Peer, established, greet, ladder
-from sctp_script import ANY, Abort, CookieAck, CookieEcho, Data, IData, Init, InitAck, Raw, Sack, Shutdown
+from sctp_script import (
+    ANY,
+    Abort,
+    CookieAck,
+    CookieEcho,
+    Data,
+    ForwardTsn,
+    IData,
+    Init,
+    InitAck,
+    Raw,
+    Sack,
+    Shutdown,
+)
 
 from rtcstack.errors import Closed, Full, InvalidParameter
 from rtcstack.sctp import BufferedAmountLow
@@ -568,6 +581,36 @@ def test_one_loss_slows_down_once_a_round_trip():
     z.wait(0.04)
     assert {2, 6} <= set(tsns(z))
     assert a.stats.recoveries == 1
+
+
+@pytest.mark.xfail(strict=True, reason="the loss is charged to the next recovery: cwnd is 0 for ever")
+def test_a_loss_that_is_given_up_in_a_recovery_does_not_silence_the_sender():
+    """RFC 9260 §6.1 B: with nothing in flight a packet may always leave, whatever was lost before."""
+    a, z = distant()
+    spread(a, z, 2, 5)
+    z.wait(0.095)
+    z.send(Sack(1, gaps=((3, 3),)))
+    z.wait(0.01)
+    z.send(Sack(6))  # TSN 2 was only late: A knows of reordering from now on
+    a.send(bytes(FULL), max_retransmits=1)
+    z.expect(Data(7))
+    z.wait(0.001)
+    spread(a, z, 8, 5)
+    z.wait(0.094)
+    z.send(Sack(6, gaps=((8, 11),)))
+    z.wait(0.04)
+    z.expect(Data(7))  # A -- DATA --x, a second time
+    a.send()
+    z.send(Sack(6, gaps=((8, 12),)))
+    z.expect(Data(13))
+    z.wait(0.1)
+    z.send(Sack(6, gaps=((8, 13),)))
+    z.wait(0.05)
+    z.expect(ForwardTsn(7, ((0, 6),)))
+    z.send(Sack(13))
+    for _ in range(10):
+        a.send(bytes(FULL))
+    assert tsns(z)
 
 
 def test_a_retransmission_that_was_not_needed_is_noticed():
