@@ -73,6 +73,15 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
                 sctp = replace(sctp, send_buffer=_integer(key, value, 1, 1 << 40))
             case "receive_window":
                 sctp = replace(sctp, receive_window=_integer(key, value, 65_536, 1 << 31))
+            case "snap":
+                session = replace(session, snap=_flag(key, value))
+            case "interleaving":
+                sctp = replace(sctp, interleaving=_flag(key, value))
+            case "zero_checksum":
+                sctp = replace(sctp, zero_checksum=_flag(key, value))
+            case "path_mtu_discovery":
+                limit = SctpOptions().path_mtu_limit if _flag(key, value) else 0
+                sctp = replace(sctp, path_mtu_limit=limit)
             case "congestion_control":
                 valid = isinstance(value, str) and value in CONTROLLERS
                 _expect(valid, key, value, " or ".join(CONTROLLERS))
@@ -84,8 +93,7 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
                 hidden = replace(session.ice, hide_related=value)
                 session = replace(session, hide_addresses=value, ice=hidden)
             case "offload":
-                _expect(isinstance(value, bool), key, value, "True or False")
-                net = replace(net, offload=value)
+                net = replace(net, offload=_flag(key, value))
             case "port_range":
                 net = replace(net, port_range=_port_range(key, value))
             case "bind_addresses":
@@ -120,8 +128,7 @@ def read_channel_options(label: str, options: Mapping[str, Any]) -> tuple[Channe
     for key, value in given.items():
         match key:
             case "negotiated" | "ordered":
-                _expect(isinstance(value, bool), key, value, "True or False")
-                values[key] = value
+                values[key] = _flag(key, value)
             case "id":
                 stream_id = _integer(key, value, 0, 65_534)
             # Godot's own multiplayer class writes the second spelling.
@@ -199,6 +206,11 @@ def _port_range(key: str, value: Any) -> tuple[int, int]:
     low, high = (_integer(key, port, 1, 65_535) for port in value)
     _expect(low <= high, key, value, "two port numbers, the lowest and the highest")
     return low, high
+
+
+def _flag(key: str, value: Any) -> bool:
+    _expect(isinstance(value, bool), key, value, "True or False")
+    return bool(value)
 
 
 def _integer(key: str, value: Any, low: int, high: int) -> int:

@@ -53,6 +53,7 @@ class PeerConnection:
                       max_message_size, send_buffer, receive_window         bytes
                       mtu                                                   bytes of UDP payload
                       congestion_control                                    "cubic", "newreno" or "bbr"
+                      interleaving, zero_checksum, path_mtu_discovery, snap True, or False to do without
                       close_timeout, connect_timeout                        seconds
                       offload, port_range, bind_addresses, interface_filter the sockets
                       mdns                                                  True hides our host addresses
@@ -353,6 +354,9 @@ def _step(peers: tuple[PeerConnection, ...], timeout: float) -> None:
     """Step those peers that are due, until something concerns one of their applications, or time is out."""
     owners = {peer._transport: peer for peer in peers if not peer._session.is_finished}
     if not owners:
+        if timeout > 0:
+            network = peers[0]._network if peers else OsNetwork()
+            network.wait((), timeout)
         return
     transports = list(owners)
     network = peers[0]._network

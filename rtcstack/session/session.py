@@ -10,7 +10,7 @@ from dataclasses import replace
 from rtcstack import datachannel, dtls, ice, sctp
 from rtcstack.datachannel import Channel, ChannelConfig, ChannelState
 from rtcstack.dtls import Certificate
-from rtcstack.errors import Closed, InvalidParameter, InvalidState, MessageTooLarge, SdpError
+from rtcstack.errors import Closed, InvalidParameter, InvalidState, MessageTooLarge, RTCError, SdpError
 from rtcstack.sdp import (
     CandidateLine,
     LocalParameters,
@@ -116,6 +116,8 @@ class PeerSession:
         self._agent: ice.Agent | None = None
         self._gatherer: Gatherer | None = None
         self._dtls: dtls.Endpoint | None = None
+        # What will be the association once DTLS stands; its INIT may travel with the descriptions.
+        self._prepared: sctp.Association | None = None
         self._association: sctp.Association | None = None
         self._role: str | None = None
         self._named = NamedCandidates(at_once=options.max_names_at_once, in_all=options.max_names)
@@ -264,6 +266,7 @@ class PeerSession:
             fingerprints=(("sha-256", self._certificate.fingerprint("sha-256")),),
             setup=setup,
             max_message_size=self.options.max_message_size,
+            sctp_init=self._prepared.local_init() if self._prepared and self.options.snap else None,
         )
 
     def _refuse_other_peer(self, remote: RemoteParameters) -> None:
@@ -285,6 +288,8 @@ class PeerSession:
                 mtu=self.options.mtu,
                 options=self.options.dtls,
             )
+            if remote.sctp_port != 5000:
+                self._prepared = self._make_association(remote_port=remote.sctp_port)
             agent.start(now)
             self._connect_deadline = now + self.options.connect_timeout
             self._set_connection_state(ConnectionState.CONNECTING)
@@ -439,7 +444,17 @@ class PeerSession:
                 options=options.turn,
                 wants_reflexive=not options.ice.relay_only,
             )
+        self._prepared = self._make_association(remote_port=5000)
         return self._agent
+
+    def _make_association(self, *, remote_port: int) -> sctp.Association:
+        options = replace(
+            self.options.sctp,
+            mtu=(self.options.mtu - dtls.OVERHEAD) & ~3,  # chunks are padded to 4 bytes
+            max_message_size=self.options.max_message_size,
+            remote_port=remote_port,
+        )
+        return sctp.Association(options=options, random_bytes=self._random_bytes)
 
     def _start_gathering(self) -> None:
         if self.gathering_state is GatheringState.NEW:
@@ -598,6 +613,8 @@ class PeerSession:
         association = self._association
         if packets and association is not None:
             agent.heard(now)
+            if association.state is sctp.AssociationState.CLOSED and not self._is_ending:
+                self._connect_association(association, now)  # the peer may be ahead of us
             association.receive(packets, now)
             if not self.channels.is_connected:
                 self._pump()  # the first messages may come in the packet that establishes the association
@@ -638,7 +655,7 @@ class PeerSession:
                 endpoint.start(now)
             if association is not None:
                 if association.state is sctp.AssociationState.CLOSED and not self._is_ending:
-                    association.connect(now)
+                    self._connect_association(association, now)
                 channels = self.channels
                 if channels.has_work:
                     self._flush_channels(association, now)
@@ -654,9 +671,9 @@ class PeerSession:
             datagrams = endpoint.take_packets(now)
             if datagrams:
                 out.append((pair.local_address, pair.remote_address, datagrams))
-        self.deadline = _AT_ONCE if has_more else self._soonest()
         if self._gatherer is not None:
             out = self._route(out, self._gatherer, now)
+        self.deadline = _AT_ONCE if has_more else self._soonest()
         if self._is_ending and not out:
             agent.close()
             self.is_finished = True
@@ -686,6 +703,24 @@ class PeerSession:
             batches += gatherer.take_packets(now)
             self._pump()
         return batches
+
+    def _connect_association(self, association: sctp.Association, now: float) -> None:
+        """Begin the association: at once if both descriptions carried an INIT, else by the handshake.
+
+        Source: draft-hancke-tsvwg-snap; RFC 8841 section 9.3 (both sides begin).
+        """
+        remote = self._negotiator.remote
+        assert remote is not None  # it named the fingerprint
+        peer_init = remote.parameters.sctp_init
+        # Our INIT was made for the usual port: with another one there is a new association, and a handshake.
+        if peer_init is None or not self.options.snap or remote.parameters.sctp_port != 5000:
+            association.connect(now)
+            return
+        try:
+            association.connect_with(peer_init, now)
+        except RTCError as error:
+            self._end(ConnectionState.FAILED, f"the a=sctp-init of the peer cannot be used: {error}")
+        self._pump()
 
     def _flush_channels(self, association: sctp.Association, now: float) -> None:
         """Hand the association what the channels have for it, before later data of theirs."""
@@ -799,17 +834,7 @@ class PeerSession:
     def _on_dtls(self, event: dtls.Event) -> None:
         match event:
             case dtls.Connected():
-                remote = self._negotiator.remote
-                assert remote is not None  # it named the fingerprint
-                self._association = sctp.Association(
-                    options=replace(
-                        self.options.sctp,
-                        mtu=(self.options.mtu - dtls.OVERHEAD) & ~3,  # chunks are padded to 4 bytes
-                        max_message_size=self.options.max_message_size,
-                        remote_port=remote.parameters.sctp_port,
-                    ),
-                    random_bytes=self._random_bytes,
-                )
+                self._association = self._prepared
             case dtls.Closed():
                 self._end(ConnectionState.CLOSED, "closed by the peer")
             case dtls.Failed(reason):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 import weakref
 
 import pytest
@@ -23,6 +24,7 @@ from rtcstack import (
     Unavailable,
     poll,
 )
+from rtcstack.testing import VirtualNetwork
 
 # -- opening -----------------------------------------------------------------------------------------
 
@@ -81,6 +83,34 @@ def test_what_is_sent_right_after_opening_waits_for_a_late_reader() -> None:
     assert two.run(lambda: two.b.get_stats().channels[-1].messages_received)
     two.b.data_channel_received.connect(received.append)  # too late for the signal, as the test of order
     assert received == []
+
+
+@pytest.mark.parametrize(
+    ("snap_a", "snap_b", "round_trips"),
+    [(True, True, 3), (True, False, 5), (False, True, 5), (False, False, 5)],
+)
+def test_the_sctp_handshake_is_saved_where_both_descriptions_carry_an_init(
+    snap_a: bool, snap_b: bool, round_trips: int
+) -> None:
+    """draft-hancke-tsvwg-snap: ICE takes one round trip, DTLS two, SCTP two or none."""
+    network = VirtualNetwork(seed=1, delay=0.05)
+    a, b = (
+        PeerConnection({"snap": snap}, network=network.host(name), random_bytes=random.Random(name).randbytes)
+        for name, snap in (("a", snap_a), ("b", snap_b))
+    )
+    chat_a, chat_b = (peer.create_data_channel("chat", CHAT) for peer in (a, b))
+    a.create_offer()
+    b.set_remote_description("offer", a.get_local_description())
+    a.set_remote_description("answer", b.get_local_description())
+    assert ("a=sctp-init:" in a.get_local_description()) == snap_a
+    while not chat_a.get_ready_state() == chat_b.get_ready_state() == DataChannel.STATE_OPEN:
+        assert network.now < 5
+        poll((a, b), 1.0)
+    assert network.now == pytest.approx(0.1 * round_trips, abs=0.06)
+    chat_a.put_packet(b"x" * 5000)
+    chat_b.put_packet(b"y" * 5000)
+    while not (chat_a.get_available_packet_count() and chat_b.get_available_packet_count()):
+        poll((a, b), 1.0)
 
 
 # -- messages ----------------------------------------------------------------------------------------
