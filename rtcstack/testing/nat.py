@@ -85,7 +85,7 @@ class NatStats:
     mappings: int = 0
     """Made."""
     expired: int = 0
-    """Mappings that nothing was sent over for `timeout`."""
+    """Mappings that nothing was sent over for `timeout`, or that were forgotten."""
     exhausted: int = 0
     """Mappings that were not made, for want of a free port."""
     passed_out: int = 0
@@ -193,6 +193,12 @@ class Translator:
         for mapping in [mapping for mapping in self._by_key.values() if not self._is_alive(mapping, now)]:
             del self._by_key[mapping.key], self._by_outside[mapping.outside]
             self.stats.expired += 1
+
+    def forget(self) -> None:
+        """Lose all mappings."""
+        self.stats.expired += len(self._by_key)
+        self._by_key.clear()
+        self._by_outside.clear()
 
     def _is_alive(self, mapping: _Mapping, now: float) -> bool:
         return now < mapping.used + self.timeout

@@ -331,6 +331,10 @@ class VirtualNat(Realm):
         self._translator.expire(self._network.now)
         return self._translator.stats
 
+    def forget(self) -> None:
+        """Lose all mappings, as a router that is switched off and on does."""
+        self._translator.forget()
+
     def trace_out(self, ip: str, remote: Address) -> StreamPath | None:
         """Find the rest of the way of a connection from behind it."""
         shown = next((own for own in self.outside if (":" in own) == (":" in ip)), ip)

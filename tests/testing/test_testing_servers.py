@@ -3,55 +3,14 @@
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Iterable
 
 import pytest
+from nat_peers import LOGIN, USERS, Peers
 
-from rtcstack import PeerConnection, stun
+from rtcstack import stun
 from rtcstack.stun import Message, MessageClass
 from rtcstack.testing import PORT_RESTRICTED, StunServer, TurnServer, VirtualHost, VirtualNetwork
 from rtcstack.testing.servers import ALLOCATE
-
-Address = tuple[str, int]
-USERS = {"user": "secret"}
-LOGIN = {"username": "user", "credential": "secret"}
-
-
-class Peers:
-    """Two peers and their channel, each configured with these servers."""
-
-    def __init__(self, network: VirtualNetwork, hosts: Iterable[VirtualHost], *servers: dict) -> None:
-        self.network = network
-        self.errors: list[tuple[str, int, str]] = []
-        self.candidates: list[str] = []
-        self.both = [
-            PeerConnection(
-                {"iceServers": servers}, network=host, random_bytes=random.Random(host.name).randbytes
-            )
-            for host in hosts
-        ]
-        for peer, other in (self.both, self.both[::-1]):
-            peer.session_description_created.connect(other.set_remote_description)
-            peer.ice_candidate_created.connect(other.add_ice_candidate)
-        self.both[0].ice_candidate_error.connect(lambda *error: self.errors.append(error))
-        self.both[0].ice_candidate_created.connect(lambda *line: self.candidates.append(line[2]))
-        self.ends = [peer.create_data_channel("x", {"negotiated": True, "id": 1}) for peer in self.both]
-        self.both[0].create_offer()
-
-    def run(self, seconds: float) -> None:
-        self.network.run(seconds, peers=self.both)
-
-    def open(self, limit: float = 20.0) -> bool:
-        return self.network.run(
-            lambda: all(end.get_ready_state() == end.STATE_OPEN for end in self.ends),
-            limit=limit,
-            peers=self.both,
-        )
-
-    def types(self) -> list[str]:
-        """The kinds of candidates that the first peer has found."""
-        return [line.split(" typ ")[1].split()[0] for line in self.candidates]
 
 
 def offices(network: VirtualNetwork) -> list[VirtualHost]:
