@@ -18,7 +18,7 @@ from rtcstack.sctp.controllers import CONTROLLERS
 from rtcstack.session import Server, SessionOptions
 from rtcstack.turn import parse_url
 
-__all__ = ["Configuration", "read_channel_options", "read_configuration"]
+__all__ = ["Configuration", "encode_text", "read_channel_options", "read_configuration"]
 
 _logger = logging.getLogger("rtcstack.peer")
 
@@ -47,6 +47,7 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
         InvalidParameter: a value is not allowed; the text names the key, the value and what is allowed.
         RTCError: an entry of iceServers has no usable `urls` (Godot's FAILED).
     """
+    _expect(isinstance(configuration, Mapping), "configuration", configuration, "a dictionary")
     session, sctp, net = SessionOptions(), SctpOptions(), NetOptions()
     for key, value in configuration.items():
         match key:
@@ -122,6 +123,7 @@ def read_channel_options(label: str, options: Mapping[str, Any]) -> tuple[Channe
         InvalidParameter: a value is not allowed, or two of them do not go together.
     """
     _expect(isinstance(label, str), "label", label, "text")
+    _expect(isinstance(options, Mapping), "options", options, "a dictionary")
     given = {key: value for key, value in options.items() if value is not None}
     stream_id: int | None = None
     values: dict[str, Any] = {}
@@ -150,10 +152,22 @@ def read_channel_options(label: str, options: Mapping[str, Any]) -> tuple[Channe
     if values.get("negotiated", False) != (stream_id is not None):
         raise InvalidParameter("negotiated: True needs an id, and an id needs negotiated: True")
     for key, text in (("label", label), ("protocol", values.get("protocol", ""))):
-        size = len(text.encode())
+        size = len(encode_text(key, text))
         if size > LABEL_LIMIT:
             raise InvalidParameter(f"{key} is {size} bytes of UTF-8, at most {LABEL_LIMIT} are allowed")
     return ChannelConfig(label=label, **values), stream_id
+
+
+def encode_text(key: str, text: str) -> bytes:
+    """Return text as UTF-8.
+
+    Raises:
+        InvalidParameter: it holds half a surrogate pair, which UTF-8 has not.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidParameter(f"{key} is no text that UTF-8 can hold: {error}") from None
 
 
 def _read_ice_servers(servers: object) -> tuple[Server, ...]:

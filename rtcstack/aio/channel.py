@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rtcstack.aio.waiting import Waiters
+from rtcstack.configuration import encode_text
 from rtcstack.datachannel import Channel, ChannelState
-from rtcstack.errors import Closed
+from rtcstack.errors import Closed, InvalidParameter
 from rtcstack.session import PeerSession
 
 if TYPE_CHECKING:
@@ -66,7 +67,12 @@ class DataChannel:
             Full: too much waits to be sent already; otherwise as send().
         """
         is_text = isinstance(data, str)
-        payload = data.encode() if isinstance(data, str) else bytes(data)
+        if isinstance(data, str):
+            payload = encode_text("data", data)
+        elif isinstance(data, bytes | bytearray | memoryview):
+            payload = bytes(data)
+        else:
+            raise InvalidParameter(f"data is bytes or str, not {type(data).__name__}")
         self._session.send(self._channel, payload, is_text, self._clock())
         self._driver.wake()
 

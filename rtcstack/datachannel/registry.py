@@ -117,6 +117,8 @@ class Registry:
         self._early_count = 0
         self._early_bytes = 0
         self._spoiled: set[int] = set()
+        # Streams that we have reset unasked, until the peer resets its side in answer.
+        self._refused: set[int] = set()
         self._control: list[tuple[int, bytes]] = []
         self._resets: list[int] = []
         self._events: list[ChannelEvent] = []
@@ -242,6 +244,7 @@ class Registry:
             self._spoiled.discard(stream_id)
             channel = self.channels.get(stream_id)
             if channel is None:
+                self._answer_reset(stream_id)
                 continue
             channel.reset_received = True
             channel.close_reason = channel.close_reason or "closed by the peer"
@@ -256,6 +259,18 @@ class Registry:
             if channel is not None and channel.state is _CLOSING:
                 channel.reset_sent = True
                 self._finish_close(channel)
+
+    def _answer_reset(self, stream_id: int) -> None:
+        """Reset our side of a stream that has no channel here: the peer's waits for it to be closed."""
+        if stream_id in self._refused:
+            self._refused.discard(stream_id)  # it answers us, who have refused its channel
+        elif self._client is not None:
+            self._reset(stream_id)
+
+    def _refuse(self, stream_id: int) -> None:
+        """Reset a stream on which the peer wanted a channel."""
+        self._refused.add(stream_id)
+        self._reset(stream_id)
 
     def fail(self, stream_id: int, reason: str) -> None:
         """Close the channel on this stream because its data cannot be used."""
@@ -273,7 +288,7 @@ class Registry:
         """
         message = channel.incoming.popleft()
         if channel.state is not _CLOSED:
-            self.released += len(message[0])
+            self.released += len(message[0]) or 1  # an empty one came as one byte
         return message
 
     # -- drains ------------------------------------------------------------------------------------
@@ -325,7 +340,7 @@ class Registry:
     def _set_closed(self, channel: Channel) -> None:
         channel.state = _CLOSED
         # What is unread stays readable, but must not hold the window of the other channels shut.
-        self.released += sum(len(payload) for payload, _ in channel.incoming)
+        self.released += sum(len(payload) or 1 for payload, _ in channel.incoming)
         self._forget_partial(channel)
         if channel.id is not None and self.channels.get(channel.id) is channel:
             del self.channels[channel.id]
@@ -391,7 +406,8 @@ class Registry:
                 self._forget_partial(channel)
             return
         if ppid in (PPID_STRING_EMPTY, PPID_BINARY_EMPTY):
-            self.released += len(payload)
+            # Alone it is charged with one byte until it is taken: nothing may wait here for free.
+            self.released += len(payload) - (not channel.partial)
             payload = b""  # the one byte only keeps the DATA chunk from being empty, RFC 8831 section 6.6
         if channel.partial:
             payload = b"".join((*channel.partial, payload))
@@ -420,14 +436,14 @@ class Registry:
             self.drops.bad_dcep += 1
             _logger.debug("stream %d: %s", stream_id, error)
             if channel is None:
-                self._reset(stream_id)
+                self._refuse(stream_id)
             return
         if channel is not None:
             self.drops.open_on_used_stream += 1
             return
         if len(self.channels) >= self._options.max_channels or self._client is None:
             self.drops.too_many_channels += 1
-            self._reset(stream_id)
+            self._refuse(stream_id)
             return
         # An id of the wrong parity is accepted as long as it is free: peers that choose by ICE role exist.
         channel = Channel(

@@ -84,6 +84,11 @@ class Consent:
         asked = self._heard + 1.2 * options.consent_interval if options.lite else self._unanswered
         return max(self._heard + options.disconnected_after, asked + options.answer_timeout)
 
+    def is_overdue(self, now: float) -> bool:
+        """Tell whether the last request should have been answered by now."""
+        answered = self.expires - self._options.consent_expiry
+        return now > answered + 1.2 * self._options.consent_interval + self._options.answer_timeout
+
     @property
     def doubtful_at(self) -> float:
         """When to look for another path: the peer is silent, or half of the consent has passed."""

@@ -16,9 +16,9 @@ from rtcstack.net.udp import Address, SocketStats, UdpSocket, bind
 
 __all__ = ["Network", "OsNetwork", "OsTransport", "Session", "Transport"]
 
-_STEP_DATAGRAMS = 2048
-"""Datagrams that one step() sends, about 20 ms of work: a long queue must not hold poll() for longer. What it
-receives is bounded by UdpSocket.receive()."""
+_STEP_DATAGRAMS = 512
+"""Datagrams that one step() moves before it returns, 5 to 20 ms of work: a long queue must not hold a game's
+frame for longer. One read more may come on top, see UdpSocket.receive()."""
 
 _LAST_ROUNDS = 64
 """Times that close() asks a session for what it has left: a session that never ends must not keep it."""
@@ -162,7 +162,7 @@ class OsTransport:
             raise exhausted
 
     def step(self) -> bool:
-        """Receive what has arrived, do what is due, and send, until nothing is left or 2,000 datagrams moved.
+        """Receive what has arrived, do what is due, and send, until nothing is left or 500 datagrams moved.
 
         Returns whether anything moved. Where it stopped early, it is due again.
         """

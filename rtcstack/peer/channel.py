@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 
+from rtcstack.configuration import encode_text
 from rtcstack.datachannel import Channel, ChannelState
 from rtcstack.errors import Error, InvalidParameter, Unavailable
 from rtcstack.peer.signal import Signal
@@ -68,15 +69,16 @@ class DataChannel:
             Closed: the channel is closing or closed.
             MessageTooLarge: the message exceeds what both sides accept; the channel lives on.
             Full: too much waits to be sent; the channel lives on.
-            InvalidParameter: write_mode is WRITE_MODE_TEXT and the bytes are not UTF-8.
+            InvalidParameter: it is neither bytes nor str, or write_mode is WRITE_MODE_TEXT and the bytes are
+                not UTF-8.
         """
         is_text = self._is_text
         if isinstance(packet, str):
-            packet, is_text = packet.encode(), True
+            packet, is_text = encode_text("packet", packet), True
         elif is_text:
             packet = _checked_text(packet)
         elif not isinstance(packet, bytes):
-            packet = bytes(packet)
+            packet = _checked_bytes(packet)
         self._session.send(self._channel, packet, is_text, self._clock())
         return Error.OK
 
@@ -203,8 +205,14 @@ class DataChannel:
         return f"<DataChannel {self.get_label()!r} id {self.get_id()} {self._channel.state.name}>"
 
 
-def _checked_text(packet: bytes | bytearray | memoryview) -> bytes:
-    packet = bytes(packet)
+def _checked_bytes(packet: object) -> bytes:
+    if not isinstance(packet, bytes | bytearray | memoryview):
+        raise InvalidParameter(f"a packet is bytes or str, not {type(packet).__name__}")
+    return bytes(packet)
+
+
+def _checked_text(packet: object) -> bytes:
+    packet = _checked_bytes(packet)
     try:
         packet.decode()
     except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rtcstack.configuration import Configuration, read_channel_options, read_configuration
 from rtcstack.datachannel import Channel, ChannelClosed, ChannelOpened, ChannelReceived
-from rtcstack.errors import Error
+from rtcstack.errors import Error, InvalidParameter
 from rtcstack.net import Network, OsNetwork, Transport
 from rtcstack.peer.channel import DataChannel
 from rtcstack.peer.signal import Signal
@@ -109,15 +109,15 @@ class PeerConnection:
         self.ice_candidate_error: Signal[str, int, str] = Signal("ice_candidate_error")
         self._given_network = network
         self._random_bytes = random_bytes
-        self._start(read_configuration(configuration or {}))
+        self._start(read_configuration({} if configuration is None else configuration))
 
-    def initialize(self, configuration: Mapping[str, Any]) -> Error:
+    def initialize(self, configuration: Mapping[str, Any] | None = None) -> Error:
         """Start afresh with this configuration; the connection so far is cut, its channels are gone.
 
         Raises:
             InvalidParameter, RTCError: a value is not allowed; nothing has changed.
         """
-        chosen = read_configuration(configuration)
+        chosen = read_configuration({} if configuration is None else configuration)
         self._farewell()
         self._start(chosen)
         return Error.OK
@@ -150,7 +150,7 @@ class PeerConnection:
             AlreadyExists: the id is in use.
             Closed: the connection is closed.
         """
-        config, stream_id = read_channel_options(label, options or {})
+        config, stream_id = read_channel_options(label, {} if options is None else options)
         return self._face(self._session.create_channel(config, stream_id, self._network.now()))
 
     def create_offer(self) -> Error:
@@ -208,6 +208,10 @@ class PeerConnection:
             SdpError: the line is no candidate.
             Closed: the connection is closed.
         """
+        if not isinstance(name, str):
+            raise InvalidParameter(
+                f"name is a candidate line, not {name!r}; the end of candidates is an empty one"
+            )
         self._session.add_remote_candidate(name)
         return Error.OK
 

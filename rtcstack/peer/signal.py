@@ -28,8 +28,10 @@ class Signal(Generic[*Arguments]):
         """Call `callback` with the signal's arguments from now on; it may be connected only once.
 
         Raises:
-            InvalidParameter: it is connected already.
+            InvalidParameter: it is connected already, or cannot be called.
         """
+        if not callable(callback):
+            raise InvalidParameter(f"{callback!r} cannot be called: connect a function or a method")
         if callback in self._callbacks:
             raise InvalidParameter(f"{callback!r} is connected to {self.name} already")
         self._callbacks.append(callback)

@@ -333,6 +333,26 @@ def test_a_lost_connection_closes_every_channel_once_with_its_reason() -> None:
     assert registry.is_empty
 
 
+def test_a_reset_of_a_stream_without_a_channel_is_answered() -> None:
+    """A negotiated channel that only the peer has created can be closed by it all the same."""
+    registry = connected()
+    registry.reset_received([9])
+    assert registry.take_resets() == [9]
+    registry.reset_sent([9])
+    registry.reset_received([9])
+    assert registry.take_resets() == [9]
+
+
+def test_the_answer_to_a_refusal_is_not_answered_again() -> None:
+    registry = connected()
+    registry.receive([(7, DCEP, b"junk")])
+    assert registry.take_resets() == [7]
+    registry.reset_received([7])
+    assert registry.take_resets() == []
+    registry.reset_received([7])
+    assert registry.take_resets() == [7]
+
+
 # -- the window --------------------------------------------------------------------------------------
 
 PAYLOADS = st.binary(min_size=1, max_size=8)

@@ -227,7 +227,7 @@ def test_a_step_that_leaves_datagrams_unread_is_due_again(ends: Ends) -> None:
         for number in range(2500):
             sock.sendto(bytes(1 + number % 2), session.address)
     assert transport.step()
-    assert 2000 <= len(session.received) < 2500
+    assert 500 <= len(session.received) < 2500
     assert ends.network.wait([transport], None) == [transport]
     assert transport.step()
     assert len(session.received) == 2500

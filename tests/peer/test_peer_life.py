@@ -24,7 +24,7 @@ from rtcstack import (
     Unavailable,
     poll,
 )
-from rtcstack.testing import VirtualNetwork
+from rtcstack.testing import Pair, VirtualNetwork
 
 # -- opening -----------------------------------------------------------------------------------------
 
@@ -398,6 +398,18 @@ def test_a_path_that_comes_back_reconnects() -> None:
     two.network.change(loss=0.0)
     assert two.run(lambda: two.a.get_connection_state() == two.a.STATE_CONNECTED, limit=20)
     assert two.run(two.chat_b.get_available_packet_count)
+
+
+@pytest.mark.parametrize("loss", [0.2, 0.3])
+def test_a_connection_outlives_heavy_random_loss(loss: float) -> None:
+    """Ten minutes of it: consent must not end by chance on a path that carries data (RFC 7675 §5.1)."""
+    pair = Pair(seed=1, delay=0.02, loss=loss)
+    channel = pair.open_channel("game")
+    for i in range(600):
+        channel.left.put_packet(str(i).encode())
+        pair.run(1.0)
+    assert len(channel.right_received) == 600
+    assert pair.left.get_connection_state() == PeerConnection.STATE_CONNECTED
 
 
 # -- signals and polling -----------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from peer_support import CHAT, Two, record
 
@@ -319,6 +321,30 @@ def test_a_label_is_measured_in_bytes() -> None:
     peer.create_data_channel("x" * 65535)
     with pytest.raises(InvalidParameter, match="65536 bytes"):
         peer.create_data_channel("é" * 32768)
+
+
+@pytest.mark.parametrize(
+    "misuse",
+    [
+        lambda peer, _: peer.add_ice_candidate("0", 0, None),
+        lambda peer, _: peer.create_data_channel("x", [1]),
+        lambda peer, _: peer.create_data_channel("\ud800"),
+        lambda peer, _: peer.create_data_channel(5),
+        lambda peer, _: peer.initialize([1]),
+        lambda peer, _: peer.session_description_created.connect(5),
+        lambda _, channel: channel.put_packet(5),
+        lambda _, channel: channel.put_packet(None),
+        lambda _, channel: channel.put_packet([1, 2]),
+        lambda _, channel: channel.put_packet("\ud800"),
+        lambda _, channel: channel.set_buffered_amount_low_threshold(-1),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_a_code_and_a_sentence(misuse: Any) -> None:
+    two = Two().connected()
+    with pytest.raises(InvalidParameter) as caught:
+        misuse(two.a, two.chat_a)
+    assert caught.value.code == Error.ERR_INVALID_PARAMETER
+    assert len(str(caught.value).split()) > 3
 
 
 def test_both_spellings_of_the_lifetime_are_taken() -> None:
