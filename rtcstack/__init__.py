@@ -6,6 +6,7 @@
 See PeerConnection and DataChannel; every exception derives from RTCError.
 """
 
+from rtcstack.datachannel import ChannelState
 from rtcstack.dtls import Certificate
 from rtcstack.errors import (
     AlreadyExists,
@@ -20,16 +21,21 @@ from rtcstack.errors import (
     Unavailable,
 )
 from rtcstack.peer import DataChannel, PeerConnection, Signal, WriteMode, poll
+from rtcstack.sdp import SignalingState
+from rtcstack.session import ConnectionState, GatheringState, Stats
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "AlreadyExists",
     "Certificate",
+    "ChannelState",
     "Closed",
+    "ConnectionState",
     "DataChannel",
     "Error",
     "Full",
+    "GatheringState",
     "InvalidParameter",
     "InvalidState",
     "MessageTooLarge",
@@ -37,6 +43,8 @@ __all__ = [
     "RTCError",
     "SdpError",
     "Signal",
+    "SignalingState",
+    "Stats",
     "Unavailable",
     "WriteMode",
     "__version__",
