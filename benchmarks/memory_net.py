@@ -23,6 +23,7 @@ class Idle:
     """A session that sends what it is told and forgets what it receives."""
 
     deadline = math.inf
+    asks_servers = asks_mdns = False
 
     def __init__(self) -> None:
         self.addresses: list[Address] = []
