@@ -179,7 +179,7 @@ class LossBased(CongestionControl):
         self._flight_before = flight
         self._delivered = 0
         self._sent = 0
-        self.cwnd = flight - lost + self.mtu
+        self.cwnd = max(flight - lost, 0) + self.mtu
 
     def on_recovered(self, now: float) -> None:
         """Set the window to ssthresh."""

@@ -9,7 +9,7 @@ from rtcstack.sctp.chunks import IMMEDIATE, write_forward_tsn, write_i_forward_t
 from rtcstack.sctp.congestion import Transmission
 from rtcstack.sctp.controllers import CONTROLLERS
 from rtcstack.sctp.options import Options
-from rtcstack.sctp.outstanding import COST, SENT, SIZE, STREAM, Outstanding, write_chunk
+from rtcstack.sctp.outstanding import ABANDONED, COST, SENT, SIZE, STATE, STREAM, Outstanding, write_chunk
 from rtcstack.sctp.packet import HEADER_SIZE, checksum_seed, write_header, write_packet, write_packets
 from rtcstack.sctp.rto import RoundTripTime
 from rtcstack.sctp.send_queue import SendQueue
@@ -46,6 +46,9 @@ timer."""
 _MOST_OUTSTANDING = 40_000
 """Chunks that may be sent and not acknowledged cumulatively: peers keep no more TSNs, a gap block can name no
 more than 65,535, and an SSN must not come again before its first use is over (RFC 9260 section 6.1)."""
+
+_LEAST_WINDOW = 4
+"""Packets that may leave in each time-out, however slow a controller takes the path to be."""
 
 _OPEN_WINDOW = 1132
 """Bytes of the peer's window under which it counts as closed: the payload of a packet that fits every
@@ -108,6 +111,8 @@ class Sender:
         self._forwarded = self.outstanding.advanced
         self._forwarded_at = -math.inf
         self._limited = False
+        self._late_losses = 0
+        self._holding = False  # the peer has not taken our cookie: no packet goes without it
         self._recovering = False
         self._recovery_point = agreement.local_tsn - 1
         self._timeouts = 0
@@ -195,13 +200,14 @@ class Sender:
             congestion.on_acknowledged(
                 now,
                 newly,
-                lost,
+                lost + self._late_losses,
                 outstanding.flight,
                 sample,
                 outstanding.newest,
                 outstanding.delivered,
                 self._limited,
             )
+            self._late_losses = 0
             self._arm_tail_probe(now)
         if outstanding.advanced > outstanding.acked:
             self._want_forward(now)
@@ -317,9 +323,11 @@ class Sender:
             self.loss_due = math.inf
             flight_before = self.outstanding.flight
             self._find_lost(now)
-            if self.outstanding.lost and not self._recovering:
-                lost, self.outstanding.lost = self.outstanding.lost, 0
-                self._lost(now, flight_before, lost)  # in a recovery the next SACK tells the controller
+            lost, self.outstanding.lost = self.outstanding.lost, 0
+            if self._recovering:
+                self._late_losses += lost  # the next SACK tells the controller
+            elif lost:
+                self._lost(now, flight_before, lost)
         if now >= self.pace_due:
             self.pace_due = math.inf
         if now >= self.tail_due:
@@ -366,7 +374,8 @@ class Sender:
         queue.
         """
         for record in reversed(self.outstanding.records.values()):
-            self.queue.put_back(record)
+            if record[STATE] != ABANDONED:
+                self.queue.put_back(record)
         self.outstanding.records.clear()
         self.queue.rewind()
 
@@ -391,8 +400,10 @@ class Sender:
         """
         seed, self.seed = self.seed, checksum_seed(self.header)
         burst, self.max_burst = self.max_burst, 1
+        self._holding = True
         self.fill_packets(packets, chunks, self.mtu - HEADER_SIZE - sum(map(len, chunks)), now)
         self.seed, self.max_burst = seed, burst
+        self._holding = False
 
     def take_forward_tsn(self, now: float) -> bytes:
         """Write the FORWARD-TSN that is due, or the I-FORWARD-TSN if messages are interleaved.
@@ -432,6 +443,10 @@ class Sender:
         self.stats.window_probes += 1
         return True
 
+    def _pacing_rate(self) -> float:
+        """Give the bytes a second that may leave: no fewer than a small window each time-out."""
+        return max(self.congestion.pacing_rate, _LEAST_WINDOW * self.queue.packet_cost / self.rtt.rto)
+
     def _pacing_budget(self, now: float) -> float:
         """Give the bytes that may leave now at the controller's rate.
 
@@ -439,7 +454,7 @@ class Sender:
         small
         burst, not for each packet.
         """
-        rate = self.congestion.pacing_rate
+        rate = self._pacing_rate()
         if rate == math.inf:
             return math.inf
         most = max(2 * self.mtu, rate * _PACING_BURST)
@@ -494,7 +509,8 @@ class Sender:
             if self._sent_at > -math.inf:
                 congestion.on_idle(now, now - self._sent_at, self.rtt.rto)
         sent = (now, outstanding.delivered, self._delivered_at, self._first_sent_at, not self._limited)
-        cwnd = congestion.cwnd
+        # Whatever the controller says, one packet may be in flight (RFC 9260 section 6.1 B).
+        cwnd = max(congestion.cwnd, queue.packet_cost)
         if self._tail_probe:
             self._tail_probe = False
             if queue.is_empty or self.peer_window - flight < self.mtu:
@@ -504,6 +520,8 @@ class Sender:
                 cwnd = max(cwnd, flight + self.mtu)
             self.stats.tail_probes += 1
         credit = budget = self._pacing_budget(now)
+        if not flight and budget <= 0:
+            budget = 1  # nor does it wait for the rate: without it nothing would be heard of the path
         burst = self.max_burst
         resent = left = 0
         if outstanding.has_lost:
@@ -590,10 +608,13 @@ class Sender:
         if credit != math.inf:
             self._credit = budget
             if budget <= 0 and self.wants_to_send:
-                rate = congestion.pacing_rate
+                rate = self._pacing_rate()
                 self.pace_due = now + (max(self.mtu, rate * _PACING_BURST / 2) - budget) / rate
         if outstanding.advanced > self._forwarded and outstanding.advanced > outstanding.acked:
-            packets.append(write_packet(header, [self.take_forward_tsn(now)], seed))
+            if self._holding:
+                self.forward_due = True
+            else:
+                packets.append(write_packet(header, [self.take_forward_tsn(now)], seed))
         if resent or new:
             self._sent_at = now
             self.stats.retransmitted_bytes += resent

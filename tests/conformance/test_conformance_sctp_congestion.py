@@ -177,9 +177,7 @@ def test_one_packet_can_always_be_sent(control):
     [
         "newreno",
         "cubic",
-        pytest.param(
-            "bbr", marks=pytest.mark.xfail(strict=True, reason="it takes the outage for the path's rate")
-        ),
+        "bbr",
     ],
 )
 def test_an_outage_of_a_minute_is_forgotten_in_seconds(control):

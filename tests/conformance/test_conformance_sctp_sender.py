@@ -583,7 +583,6 @@ def test_one_loss_slows_down_once_a_round_trip():
     assert a.stats.recoveries == 1
 
 
-@pytest.mark.xfail(strict=True, reason="the loss is charged to the next recovery: cwnd is 0 for ever")
 def test_a_loss_that_is_given_up_in_a_recovery_does_not_silence_the_sender():
     """RFC 9260 §6.1 B: with nothing in flight a packet may always leave, whatever was lost before."""
     a, z = distant()
