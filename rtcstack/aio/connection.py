@@ -235,6 +235,10 @@ class PeerConnection:
         """Why the connection failed or ended, a sentence; "" before that."""
         return self._session.reason
 
+    def explain(self) -> str:
+        """Say in several lines what was tried to connect, and what most probably stands in the way."""
+        return self._session.explain()
+
     def get_stats(self) -> Stats:
         """Return counters of every layer."""
         return self._session.get_stats()

@@ -264,6 +264,14 @@ class PeerConnection:
         """Return why the connection failed or ended, a sentence; "" before that."""
         return self._session.reason
 
+    def explain(self) -> str:
+        """Say in several lines what was tried to connect, and what most probably stands in the way.
+
+        Every candidate of both sides, every pair with its outcome, every server that was of no help, and a
+        guess.  When a connection fails, the logger "rtcstack.session" says the same as a warning.
+        """
+        return self._session.explain()
+
     def get_stats(self) -> Stats:
         """Return counters of every layer."""
         return self._session.get_stats()

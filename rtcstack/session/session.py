@@ -33,6 +33,7 @@ from rtcstack.session.events import (
     SessionEvent,
     SignalingStateChanged,
 )
+from rtcstack.session.explain import explain
 from rtcstack.session.gatherer import Event as ServerEvent
 from rtcstack.session.gatherer import (
     Gathered,
@@ -115,6 +116,7 @@ class PeerSession:
         self._own_certificate = options.certificate
         self._agent: ice.Agent | None = None
         self._gatherer: Gatherer | None = None
+        self._candidate_errors: list[CandidateError] = []
         self._dtls: dtls.Endpoint | None = None
         # What will be the association once DTLS stands; its INIT may travel with the descriptions.
         self._prepared: sctp.Association | None = None
@@ -764,6 +766,11 @@ class PeerSession:
             drops=drops,
         )
 
+    def explain(self) -> str:
+        """Say in words what was tried to connect, and what most probably stands in the way."""
+        report = self._agent.report() if self._agent is not None else None
+        return explain(self.get_stats(), self.reason, report, self._candidate_errors)
+
     # -- events of the layers ----------------------------------------------------------------------
 
     def _pump(self) -> None:
@@ -801,7 +808,9 @@ class PeerSession:
                 _logger.debug("relay %s is gone: %s", relayed, reason)
                 agent.remove_local(relayed)
             case ServerFailed(url, local, code, reason):
-                self._events.append(CandidateError(url, local, code, reason))
+                error = CandidateError(url, local, code, reason)
+                self._candidate_errors.append(error)
+                self._events.append(error)
             case Gathered():
                 agent.end_of_local_candidates()
         for ice_event in agent.take_events():
@@ -921,6 +930,8 @@ class PeerSession:
         self.channels.disconnect(reason)
         self._set_connection_state(state, reason)
         self._signaling_changed()
+        if state is ConnectionState.FAILED:
+            _logger.warning("a connection has failed\n%s", self.explain())
 
     def _signaling_changed(self) -> None:
         if self.signaling_state is not self._signaled:

@@ -375,6 +375,29 @@ def test_an_unreachable_peer_fails_in_bounded_time_with_a_reason() -> None:
     assert two.chat_a.get_ready_state() == DataChannel.STATE_CLOSED
 
 
+def test_a_failure_is_explained_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    two = Two(loss=1.0)
+    assert "nothing has been negotiated" in two.a.explain()
+    two.a.create_offer()
+    assert two.run(lambda: two.a.get_connection_state() == two.a.STATE_FAILED, limit=45)
+    text = two.a.explain()
+    for part in (
+        "FAILED",
+        "host udp 10.0.0.1:50000",
+        "host udp 10.0.0.2:50000",
+        "asked, 0 answered",
+        "most probably",
+    ):
+        assert part in text
+    assert any(record.levelname == "WARNING" and text in record.getMessage() for record in caplog.records)
+
+
+def test_a_connection_that_works_is_explained_too() -> None:
+    two = Two().connected()
+    assert "selected" in two.a.explain()
+    assert "most probably" not in two.a.explain()
+
+
 def test_a_silent_peer_is_noticed_and_then_given_up() -> None:
     """RFC 7675: consent ends after 30 s; DISCONNECTED after 5 s of silence."""
     two = Two().connected()
