@@ -59,7 +59,8 @@ def _public(network: VirtualNetwork, name: str, ip: str) -> VirtualHost:
     return network.host(name, [ip])
 
 
-def _behind(kind: NatKind, network: VirtualNetwork, name: str, ip: str) -> VirtualHost:
+def behind(kind: NatKind, network: VirtualNetwork, name: str, ip: str) -> VirtualHost:
+    """Build a host behind a NAT of this kind."""
     return network.nat(f"{name}'s NAT", [ip], kind=kind).host(name)
 
 
@@ -74,11 +75,11 @@ def _blocked(network: VirtualNetwork, name: str, ip: str) -> VirtualHost:
 
 PLACES = {
     "public": Place(None, True, _public),
-    "full cone": Place(FULL_CONE, True, functools.partial(_behind, FULL_CONE)),
-    "address-restricted": Place(ADDRESS_RESTRICTED, True, functools.partial(_behind, ADDRESS_RESTRICTED)),
-    "port-restricted": Place(PORT_RESTRICTED, True, functools.partial(_behind, PORT_RESTRICTED)),
+    "full cone": Place(FULL_CONE, True, functools.partial(behind, FULL_CONE)),
+    "address-restricted": Place(ADDRESS_RESTRICTED, True, functools.partial(behind, ADDRESS_RESTRICTED)),
+    "port-restricted": Place(PORT_RESTRICTED, True, functools.partial(behind, PORT_RESTRICTED)),
     "two NATs": Place(PORT_RESTRICTED, True, _behind_two),
-    "symmetric": Place(SYMMETRIC, True, functools.partial(_behind, SYMMETRIC)),
+    "symmetric": Place(SYMMETRIC, True, functools.partial(behind, SYMMETRIC)),
     "UDP blocked": Place(PORT_RESTRICTED, False, _blocked),
 }
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import nat_matrix
 import pytest
-from nat_matrix import DOCUMENT, NEIGHBORS, PAIRS, PLACES, SERVERS, neighbors, outcome, page
+from nat_matrix import DELAY, DOCUMENT, NEIGHBORS, PAIRS, PLACES, SERVERS, neighbors, outcome, page
 
-from rtcstack.testing import Dependence
+from rtcstack.testing import Dependence, NatKind, VirtualNetwork
 
 ENDPOINT_INDEPENDENT = Dependence.ENDPOINT_INDEPENDENT
+# Symmetric by mapping alone: everybody is let in, at a port from which no answer ever leaves.
+OPEN_SYMMETRIC = NatKind(Dependence.ADDRESS_AND_PORT_DEPENDENT, ENDPOINT_INDEPENDENT)
+HALF_OPEN_SYMMETRIC = NatKind(Dependence.ADDRESS_AND_PORT_DEPENDENT, Dependence.ADDRESS_DEPENDENT)
 
 
 def can_meet(one: str, other: str, servers: str) -> bool:
@@ -59,6 +62,27 @@ def test_it_does_not_matter_who_offers(answerer):
 def test_one_relay_is_never_chained_to_another_where_udp_can_leave(pair):
     """RFC 8445 §5.1.2.1: relayed candidates come last, so a path has no more of them than it needs."""
     assert outcome(*pair, "TURN").types != ("relay", "relay")
+
+
+@pytest.mark.xfail(
+    reason="triggered checks of ever new peer-reflexive candidates leave no turn to the relays"
+)
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        (OPEN_SYMMETRIC, OPEN_SYMMETRIC),
+        (OPEN_SYMMETRIC, HALF_OPEN_SYMMETRIC),
+        (HALF_OPEN_SYMMETRIC, OPEN_SYMMETRIC),
+    ],
+)
+def test_checks_that_are_answered_from_elsewhere_do_not_starve_the_relays(kinds):
+    """RFC 8445 §7.2.5.2.1: such an answer fails the check; each check makes both sides show a new port."""
+    network = VirtualNetwork(seed=1, delay=DELAY)
+    left = nat_matrix.behind(kinds[0], network, "left", "198.51.100.1")
+    right = nat_matrix.behind(kinds[1], network, "right", "198.51.100.2")
+    result = nat_matrix.connect(network, (left, right), "TURN")
+    assert result.seconds is not None, result.reason
+    assert result.seconds < 3.0
 
 
 @pytest.mark.parametrize("place", NEIGHBORS)

@@ -210,6 +210,38 @@ def test_hosts_can_share_a_bottleneck():
     assert [at for at, _ in sessions[2].received] == pytest.approx([1.1, 1.2])
 
 
+def test_gathering_twice_opens_no_second_socket():
+    session = Ticker()
+    transport = VirtualNetwork().host("a").attach(session)
+    transport.gather()
+    transport.gather()
+    assert len(session.addresses) == 1
+
+
+@pytest.mark.parametrize("address", [("10.0.0.2", 3478), ("10.0.0.1", 50000)])
+def test_a_socket_is_not_opened_where_there_is_one_or_no_such_address(address):
+    network = VirtualNetwork()
+    transport = network.host("a").attach(Ticker())
+    transport.gather()
+    with pytest.raises(InvalidParameter):
+        transport.open(address)
+
+
+def test_a_transport_of_another_network_cannot_be_waited_for():
+    with pytest.raises(TypeError, match="virtual time"):
+        VirtualNetwork().host("a").wait([object()], timeout=1.0)
+
+
+def test_an_injected_datagram_arrives_at_once_whoever_it_is_from():
+    right = Ticker()
+    network, _, transports = two_hosts(Ticker(), right)
+    network.inject(("203.0.113.9", 1), right.addresses[0], [b"forged"])
+    network.inject(("203.0.113.9", 1), ("10.0.0.9", 1), [b"to nobody"])
+    transports[1].step()
+    assert right.sources == {(right.addresses[0], ("203.0.113.9", 1))}
+    assert network.stats.refused == 1
+
+
 def test_a_session_that_never_rests_is_reported():
     class Restless(Ticker):
         def handle_timeout(self, now: float) -> None:
