@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from rtcstack.net.interfaces import select_interfaces, system_interfaces
+
 if TYPE_CHECKING:
     from zeroconf import ServiceInfo, Zeroconf
 
@@ -48,7 +50,7 @@ class MdnsNames:
 
     It begins with the first name; all that may take time happens in a thread.
 
-    interfaces      IP addresses of the interfaces to ask on; None for all.
+    interfaces      IP addresses of the interfaces to ask on; None for those of candidates.
     patience        seconds that a name may take.
 
     Source: RFC 6762 section 5; draft-ietf-mmusic-mdns-ice-candidates section 3.
@@ -195,12 +197,15 @@ class _Worker:
 
 def _start_zeroconf(interfaces: tuple[str, ...] | None) -> tuple[Zeroconf | None, str]:
     try:
-        from zeroconf import InterfaceChoice, IPVersion, Zeroconf
+        from zeroconf import IPVersion, Zeroconf
     except ImportError as error:
         return None, f"zeroconf cannot be used: {error}"
 
     problem = ""
-    chosen = InterfaceChoice.All if interfaces is None else list(interfaces)
+    if interfaces is None:
+        interfaces = tuple(each.address for each in select_interfaces(system_interfaces()))
+    # The loopback interface of IPv6 knows no multicast.
+    chosen = [ip for ip in interfaces if ip != "::1"]
     # Not every system lets a program join IPv6 groups on each of its interfaces.
     for version in (IPVersion.All, IPVersion.V4Only):
         try:

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from rtcstack import __version__
-from rtcstack.tools import demo
+from rtcstack.errors import InvalidParameter
+from rtcstack.tools import demo, doctor
 
 __all__ = ["main"]
 
@@ -18,8 +19,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"rtcstack {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     command = commands.add_parser("demo", help="connect two peers in this process and let them greet")
-    command.set_defaults(run=demo.run)
-    return int(parser.parse_args(arguments).run())
+    command.set_defaults(run=lambda chosen: demo.run())
+    command = commands.add_parser(
+        "doctor", help="examine this machine, its network, and STUN and TURN servers"
+    )
+    command.add_argument("--stun", metavar="URL", action="append", default=[], help="may be repeated")
+    command.add_argument("--turn", metavar="URL", action="append", default=[], help="may be repeated")
+    command.add_argument("--username", default="", help="for the TURN servers")
+    command.add_argument("--credential", default="", help="for the TURN servers")
+    command.add_argument("--json", action="store_true", help="report for programs")
+    command.set_defaults(run=_run_doctor)
+    chosen = parser.parse_args(arguments)
+    try:
+        return int(chosen.run(chosen))
+    except InvalidParameter as error:
+        parser.error(str(error))
+
+
+def _run_doctor(chosen: argparse.Namespace) -> int:
+    servers = doctor.read_servers(chosen.stun, chosen.turn, chosen.username, chosen.credential)
+    return doctor.run(servers, as_json=chosen.json)
 
 
 if __name__ == "__main__":
