@@ -801,9 +801,12 @@ class PeerSession:
         assert agent is not None
         match event:
             case ServerReflexive(base, mapped, server):
-                agent.add_reflexive(base, mapped, server=server)
+                # A mapping that changes after gathering is found by checks, as a peer-reflexive candidate.
+                if self.gathering_state is GatheringState.GATHERING:
+                    agent.add_reflexive(base, mapped, server=server)
             case Relayed(relayed, mapped, server, protocol):
-                agent.add_relayed(relayed, mapped, server=server, protocol=protocol)
+                if self.gathering_state is GatheringState.GATHERING:
+                    agent.add_relayed(relayed, mapped, server=server, protocol=protocol)
             case RelayLost(relayed, reason):
                 _logger.debug("relay %s is gone: %s", relayed, reason)
                 agent.remove_local(relayed)
