@@ -6,10 +6,9 @@ import random
 from typing import Any
 
 import pytest
-from turn_server import host_turn_server
 
 from rtcstack import Error, InvalidParameter, PeerConnection, RTCError, poll
-from rtcstack.testing import VirtualNetwork
+from rtcstack.testing import TurnServer, VirtualNetwork
 
 USERS = {"user": "secret"}
 TURN = {"urls": "turn:10.0.0.1", "username": "user", "credential": "secret"}
@@ -21,7 +20,7 @@ class Three:
 
     def __init__(self, servers: list[dict[str, Any]], **configuration: Any) -> None:
         self.network = VirtualNetwork(seed=1, delay=0.01)
-        self.server = host_turn_server(self.network, self.network.host("server"), users=USERS)
+        self.server = TurnServer.on(self.network.host("server"), users=USERS)
         self.a, self.b = self.both = tuple(
             PeerConnection(
                 {"iceServers": servers, **configuration},

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from turn_server import TurnServer
 
 from rtcstack import InvalidParameter, stun
 from rtcstack.stun import Address
+from rtcstack.testing.servers import TurnServer
 from rtcstack.tools import doctor, doctor_checks
 from rtcstack.tools.cli import main
 from rtcstack.tools.doctor import examine, read_servers

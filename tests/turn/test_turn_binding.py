@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turn_line import CLIENT, SERVER, UNKNOWN
-from turn_server import TurnServer
 
 from rtcstack import stun
 from rtcstack.errors import InvalidParameter, InvalidState
 from rtcstack.stun import Message, MessageClass
+from rtcstack.testing.servers import TurnServer
 from rtcstack.turn import NO_ANSWER, AlternateServer, BindingClient, Failed, Mapped, Options
 
 

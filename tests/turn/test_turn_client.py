@@ -6,11 +6,11 @@ import hashlib
 
 import pytest
 from turn_line import CLIENT, PEER_A, PEER_B, SERVER, USER, Line
-from turn_server import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH, TurnServer
 
 from rtcstack import stun
 from rtcstack.errors import InvalidParameter, InvalidState
 from rtcstack.stun import Message
+from rtcstack.testing.servers import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH, TurnServer
 from rtcstack.turn import Allocated, Client, Closed, Options, State
 from rtcstack.turn.credentials import SHA256, long_term_key, user_hash
 

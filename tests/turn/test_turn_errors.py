@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from turn_line import CLIENT, PEER_A, PEER_B, SERVER, UNKNOWN, USER, Line, changing
-from turn_server import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH, TurnServer
 
 from rtcstack import stun
 from rtcstack.stun import Message, MessageClass
+from rtcstack.testing.servers import ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH, TurnServer
 from rtcstack.turn import (
     NO_ANSWER,
     Allocated,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import random
 
-from turn_server import host_turn_server
-
 from rtcstack.stun import Address
-from rtcstack.testing import VirtualNetwork
+from rtcstack.testing import TurnServer, VirtualNetwork
 from rtcstack.turn import Allocated, Client
 
 
@@ -71,7 +69,7 @@ class Direct:
 
 def test_two_hosts_talk_through_a_relay() -> None:
     network = VirtualNetwork(seed=1)
-    server = host_turn_server(network, network.host("server", ["203.0.113.1"]), users={"me": "secret"})
+    server = TurnServer.on(network.host("server", ["203.0.113.1"]), users={"me": "secret"})
     left, right = Relayed(server.addresses[0]), Direct()
     for name, session in (("left", left), ("right", right)):
         network.host(name).attach(session).gather()

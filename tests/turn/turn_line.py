@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
-from turn_server import TurnServer
-
 from rtcstack import stun
 from rtcstack.stun import Address, Message
+from rtcstack.testing.servers import TurnServer
 from rtcstack.turn import Client, Event, Options
 from rtcstack.turn.framing import StreamSplitter
 
