@@ -76,7 +76,9 @@ class End:
 
     def take_packets(self, now: float) -> list[tuple[tuple[str, int], tuple[str, int], list[bytes]]]:
         """Give the packets to send."""
-        packets = self.association.take_packets(now)
+        packets: list[bytes] = []
+        while burst := self.association.take_packets(now):  # each call gives a bounded one
+            packets += burst
         return [(self.address, self.remote, packets)] if packets else []
 
     def send_bulk(self, size: int, stream_id: int = 0) -> None:
