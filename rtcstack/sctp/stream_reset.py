@@ -100,11 +100,6 @@ class StreamReset:
         self._pending.update(dict.fromkeys(ids))
 
     @property
-    def is_busy(self) -> bool:
-        """Whether a reset is wanted or under way."""
-        return bool(self._pending) or self._request is not None
-
-    @property
     def has_chunks(self) -> bool:
         """Whether take_chunks() may have something."""
         return bool(self._answers or self._pending or self._request_due)

@@ -33,12 +33,10 @@ class RemoteDescription:
 
     description     as it was parsed.
     parameters      what it says about the data channels.
-    restarts_ice    whether it replaces the peer's ICE credentials.
     """
 
     description: SessionDescription
     parameters: RemoteParameters
-    restarts_ice: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +187,9 @@ class Negotiator:
         return self._local.text(candidates, complete=complete) if self._local is not None else ""
 
     def _checked(self, description: SessionDescription, parameters: RemoteParameters) -> RemoteDescription:
-        restarts = self.remote is not None and check_update(self.remote.description, description)
-        return RemoteDescription(description, parameters, restarts)
+        if self.remote is not None:
+            check_update(self.remote.description, description)  # a restart is left to the ICE agent to see
+        return RemoteDescription(description, parameters)
 
     def _apply(self, local: _LocalDescription) -> str:
         self._local = local
