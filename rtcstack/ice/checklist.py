@@ -108,9 +108,9 @@ class Checklist:
                 pair.state = _WAITING
 
     def next_ordinary(self) -> Pair | None:
-        """Return the pair to check when nothing is triggered (RFC 8445 section 6.1.4.2 steps 2 and 3)."""
+        """Return the pair to check when no triggered one is (RFC 8445 section 6.1.4.2 steps 2 and 3)."""
         for pair in self._pairs:
-            if pair.state is _WAITING:
+            if pair.state is _WAITING and pair not in self.triggered:
                 return pair
         busy = {pair.foundation for pair in self._pairs if pair.state is _IN_PROGRESS}
         first: Pair | None = None

@@ -125,6 +125,8 @@ class Drops:
     """Remote candidates with another ufrag than the peer's present one."""
     remote_overflow: int = 0
     """Remote candidates beyond max_remote_candidates, and peer-reflexive ones that had to make room."""
+    remote_unsteady: int = 0
+    """Checks answered, but not checked back: the peer's NAT shows a new port with each."""
     pairs_discarded: int = 0
     """Pairs beyond max_pairs."""
 

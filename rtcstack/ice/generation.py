@@ -26,6 +26,9 @@ _IN_PROGRESS = PairState.IN_PROGRESS
 _CONSENT_REPEATS = (0.0, 0.5, 1.5, 3.5)
 """Seconds after which a consent request is sent (again) while answers are missing."""
 
+_TRIGGERED_IN_A_ROW = 2
+"""Triggered checks after which an ordinary one that waits has its turn."""
+
 
 class Generation:
     """Credentials of both sides, remote candidates, checklist, checks, and the pair that came of it.
@@ -63,6 +66,7 @@ class Generation:
         self._checks = Checks()
         self._gives_up = math.inf
         self._role_conflicts = 0
+        self._triggered_in_a_row = 0
 
     # Life
 
@@ -316,12 +320,17 @@ class Generation:
         checklist, end, options = self.checklist, self._end, self._end.options
         # DEVIATION RFC 8445 §6.1.4.2: triggered checks run ahead of Ta by up to `triggered_burst` turns, so
         # that a peer which reaches us is checked back at once. The mean rate stays one check every Ta.
+        # Every third turn is an ordinary check's all the same: where both sides are behind NATs with a new
+        # port for each destination, every check triggers another one, and the relays would never be tried.
         while checklist.triggered and now >= end.pace - options.triggered_burst * options.ta:
-            self._send_check(checklist.triggered.popleft(), now)
+            ordinary = checklist.next_ordinary() if self._triggered_in_a_row >= _TRIGGERED_IN_A_ROW else None
+            self._triggered_in_a_row = self._triggered_in_a_row + 1 if ordinary is None else 0
+            self._send_check(ordinary or checklist.triggered.popleft(), now)
         while now >= end.pace:
             pair = checklist.next_ordinary()
             if pair is None:
                 break
+            self._triggered_in_a_row = 0
             self._send_check(pair, now)
 
     def _send_check(self, pair: Pair, now: float) -> None:
@@ -432,6 +441,7 @@ class Generation:
         del self._checks[check.id]
         if (local, remote) != (pair.local_address, pair.remote_address):
             drops.non_symmetric += 1
+            self.remote.answered_elsewhere(pair.remote_address[0])
             self._check_failed(check, f"answered from {remote[0]}:{remote[1]} to {local[0]}:{local[1]}")
         elif is_success:
             mapped = message.get(stun.XOR_MAPPED_ADDRESS)
@@ -551,6 +561,9 @@ class Generation:
         base = end.candidates.bases[local]
         candidate = self.remote.get((base.transport, remote))
         if candidate is None:
+            if self.remote.is_unsteady(remote[0]) and not asked.use_candidate:
+                end.drops.remote_unsteady += 1
+                return
             if not self._make_room_for_remote():
                 return
             candidate = self.remote.learn(remote, asked.priority, base)

@@ -16,6 +16,10 @@ _OPPOSITE = {"active": "passive", "passive": "active"}
 _TRANSPORTS = (("udp", None), ("tcp", "active"), ("tcp", "passive"), ("tcp", "so"))
 
 
+_MAX_ELSEWHERE = 10
+"""Answers from elsewhere that one address may give before its ports count as unsteady."""
+
+
 class RemoteCandidates(dict[tuple[str, Address], Candidate]):
     """Remote candidates by transport and address, the oldest first.
 
@@ -27,6 +31,7 @@ class RemoteCandidates(dict[tuple[str, Address], Candidate]):
         super().__init__()
         self._limit = limit
         self._learned = 0
+        self._elsewhere: dict[str, int] = {}
         self.has_ended = False
 
     @property
@@ -69,6 +74,18 @@ class RemoteCandidates(dict[tuple[str, Address], Candidate]):
         candidate = Candidate(foundation, 1, base.transport, priority, *address, "prflx", tcp_type=tcp_type)
         self[base.transport, address] = candidate
         return candidate
+
+    def answered_elsewhere(self, ip: str) -> None:
+        """Note that a check was answered from another five-tuple than it was sent by."""
+        if ip in self._elsewhere or len(self._elsewhere) < self._limit:
+            self._elsewhere[ip] = self._elsewhere.get(ip, 0) + 1
+
+    def is_unsteady(self, ip: str) -> bool:
+        """Tell whether every check at this address shows a new port from which no answer comes.
+
+        Two NATs that map by destination, but let everybody in, would go on making ports for each other.
+        """
+        return self._elsewhere.get(ip, 0) >= _MAX_ELSEWHERE
 
     def evict(self, proven: Container[Candidate]) -> Candidate | None:
         """Take out the oldest peer-reflexive candidate that is not proven; None if there is none."""
