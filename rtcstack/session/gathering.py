@@ -1,0 +1,223 @@
+"""How a session comes to its candidates and the peer's: sockets, STUN and TURN servers, names of mDNS."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+
+from rtcstack import ice
+from rtcstack.sdp import CandidateLine
+from rtcstack.session.candidates import from_line, to_line
+from rtcstack.session.command import command
+from rtcstack.session.events import (
+    CandidateError,
+    GatheringState,
+    GatheringStateChanged,
+    SessionEvent,
+)
+from rtcstack.session.gatherer import Event as ServerEvent
+from rtcstack.session.gatherer import (
+    Gathered,
+    Gatherer,
+    Relayed,
+    RelayLost,
+    ServerFailed,
+    ServerReflexive,
+    StreamRequest,
+)
+from rtcstack.session.names import HiddenAddresses, NamedCandidates, is_local_name
+from rtcstack.session.options import SessionOptions
+
+__all__ = ["Address", "Gathering"]
+
+Address = tuple[str, int]
+
+_logger = logging.getLogger("rtcstack.session")
+
+
+class Gathering:
+    """The ICE agent of a session and who feeds it; PeerTransport adds what runs over the path."""
+
+    def __init__(self, random_bytes: Callable[[int], bytes], options: SessionOptions) -> None:
+        self.options = options
+        self.gathering_state = GatheringState.NEW
+        self.deadline = math.inf
+        self.wants_sockets = False
+        self.drops = {
+            "not_stun_or_dtls": 0,
+            "unvalidated_source": 0,
+            "early_overflow": 0,
+            "unresolved_name": 0,
+            "name_overflow": 0,
+        }
+        self._random_bytes = random_bytes
+        self._agent: ice.Agent | None = None
+        self._gatherer: Gatherer | None = None
+        self._candidate_errors: list[CandidateError] = []
+        self._named = NamedCandidates(at_once=options.max_names_at_once, in_all=options.max_names)
+        self._hidden = HiddenAddresses(random_bytes) if options.hide_addresses else None
+        self._ended_remote_ufrag: str | None = None
+        self._events: list[SessionEvent] = []
+
+    def _pump(self) -> None:
+        """Carry events from layer to layer until all is quiet; what it led to may leave at once."""
+        raise NotImplementedError
+
+    # -- what the driver offers and answers --------------------------------------------------------
+
+    @command
+    def add_local_address(self, address: Address, interface: str = "") -> None:
+        """Offer a bound UDP socket as a host candidate.
+
+        address     (ip, port) that the socket is bound to.
+        """
+        if self._agent is not None:
+            self._agent.add_local_address(address, interface=interface)
+        if self._gatherer is not None:
+            self._gatherer.add_base(address)
+
+    @command
+    def end_of_local_candidates(self) -> None:
+        """Say that every socket has been offered."""
+        if self._agent is not None and self.wants_sockets:
+            self.wants_sockets = False
+            if self._gatherer is not None:
+                self._gatherer.end_of_bases()
+            else:
+                self._agent.end_of_local_candidates()
+
+    @property
+    def asks_servers(self) -> bool:
+        """Whether there are STUN or TURN servers: take_lookups() and take_stream_requests() need answers."""
+        return self._gatherer is not None
+
+    def take_lookups(self) -> list[str]:
+        """Hand over names of servers to be resolved; resolved() takes the answers."""
+        return self._gatherer.take_lookups() if self._gatherer is not None else []
+
+    @command
+    def resolved(self, host: str, addresses: list[str], reason: str) -> None:
+        """Take the IP addresses of a server's name; none, and the reason, if it has none."""
+        if self._gatherer is not None:
+            self._gatherer.resolved(host, addresses, reason)
+
+    @property
+    def asks_mdns(self) -> bool:
+        """Whether take_local_names() or take_hidden_addresses() has something."""
+        return self._named.wants or (self._hidden is not None and self._hidden.wants)
+
+    def take_local_names(self) -> list[str]:
+        """Hand over mDNS names of the peer to be resolved; local_name_resolved() takes the answers."""
+        return self._named.take()
+
+    @command
+    def local_name_resolved(self, name: str, addresses: list[str], reason: str) -> None:
+        """Take the IP addresses of a name of mDNS; none, and the reason, if nobody has answered.
+
+        Without an answer only this candidate is lost.
+        Source: draft-ietf-mmusic-mdns-ice-candidates section 3.2.1.
+        """
+        agent = self._agent
+        if agent is None:
+            return
+        if not addresses:
+            _logger.debug("candidate %s is left out: %s", name, reason)
+            self.drops["unresolved_name"] += 1
+        for line, ufrag in self._named.resolved(name, addresses):
+            agent.add_remote_candidate(from_line(line), ufrag=ufrag)
+        if self._ended_remote_ufrag is not None and not self._named.is_pending:
+            agent.end_of_remote_candidates(ufrag=self._ended_remote_ufrag)
+            self._ended_remote_ufrag = None
+
+    def take_hidden_addresses(self) -> list[tuple[str, str]]:
+        """Hand over (name, address) of ours that mDNS is to answer for."""
+        return self._hidden.take() if self._hidden is not None else []
+
+    def take_stream_requests(self) -> list[StreamRequest]:
+        """Hand over connections to servers to be opened; stream_opened() or stream_closed() answer.
+
+        What arrives by one goes to receive() and what is to be sent comes from take_packets(), with its key
+        for the local address.
+        """
+        return self._gatherer.take_stream_requests() if self._gatherer is not None else []
+
+    @command
+    def stream_opened(self, key: Address, now: float) -> None:
+        """Note that a connection to a server is there."""
+        if self._gatherer is not None:
+            self._gatherer.stream_opened(key, now)
+
+    @command
+    def stream_closed(self, key: Address, reason: str, now: float) -> None:
+        """Note that a connection to a server could not be opened, or is gone."""
+        if self._gatherer is not None:
+            self._gatherer.stream_closed(key, reason, now)
+
+    # -- what the layers need ----------------------------------------------------------------------
+
+    def _add_remote(self, agent: ice.Agent, line: CandidateLine, ufrag: str) -> None:
+        """Hand the agent a candidate of the peer, at once or when its name is resolved."""
+        lines: list[CandidateLine] | None = [line]
+        # Who hides behind a relay asks nothing of the local network.
+        if is_local_name(line.address) and not self.options.ice.relay_only:
+            lines = self._named.add(line, ufrag)
+        if lines is None:
+            self.drops["name_overflow"] += 1
+            return
+        for found in lines:
+            agent.add_remote_candidate(from_line(found), ufrag=ufrag)
+
+    def _end_remote(self, agent: ice.Agent, ufrag: str) -> None:
+        """Tell the agent that the peer has no more candidates, as soon as every name is resolved."""
+        if self._named.is_pending:
+            self._ended_remote_ufrag = ufrag
+        else:
+            agent.end_of_remote_candidates(ufrag=ufrag)
+
+    def _describe(self, candidate: ice.Candidate, ufrag: str) -> CandidateLine:
+        line = to_line(candidate, ufrag)
+        return line if self._hidden is None else self._hidden.hide(line)
+
+    def _start_ice(self, *, controlling: bool) -> ice.Agent:
+        options = self.options
+        self._agent = ice.Agent(controlling=controlling, random_bytes=self._random_bytes, options=options.ice)
+        if options.servers:
+            self._gatherer = Gatherer(
+                options.servers,
+                random_bytes=self._random_bytes,
+                options=options.turn,
+                wants_reflexive=not options.ice.relay_only,
+            )
+        return self._agent
+
+    def _gather_again(self, agent: ice.Agent) -> None:
+        """Announce our candidates under fresh credentials: the sockets and relays are still there."""
+        if self.gathering_state is GatheringState.COMPLETE:
+            self._set_gathering_state(GatheringState.GATHERING)
+            agent.end_of_local_candidates()
+
+    def _on_server(self, event: ServerEvent) -> None:
+        agent = self._agent
+        assert agent is not None
+        match event:
+            case ServerReflexive(base, mapped, server):
+                # A mapping that changes after gathering is found by checks, as a peer-reflexive candidate.
+                if self.gathering_state is GatheringState.GATHERING:
+                    agent.add_reflexive(base, mapped, server=server)
+            case Relayed(relayed, mapped, server, protocol):
+                if self.gathering_state is GatheringState.GATHERING:
+                    agent.add_relayed(relayed, mapped, server=server, protocol=protocol)
+            case RelayLost(relayed, reason):
+                _logger.debug("relay %s is gone: %s", relayed, reason)
+                agent.remove_local(relayed)
+            case ServerFailed(url, local, code, reason):
+                error = CandidateError(url, local, code, reason)
+                self._candidate_errors.append(error)
+                self._events.append(error)
+            case Gathered():
+                agent.end_of_local_candidates()
+
+    def _set_gathering_state(self, state: GatheringState) -> None:
+        self.gathering_state = state
+        self._events.append(GatheringStateChanged(state))

@@ -1,0 +1,560 @@
+"""What carries the messages of one connection: ICE, DTLS, SCTP, channels, and the states they go through."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from rtcstack import datachannel, dtls, ice, sctp
+from rtcstack.datachannel import Channel, ChannelConfig, ChannelState
+from rtcstack.dtls import Certificate
+from rtcstack.errors import Closed, InvalidState, MessageTooLarge, RTCError
+from rtcstack.sdp import RemoteParameters
+from rtcstack.session.command import command
+from rtcstack.session.events import (
+    BufferedAmountLow,
+    ConnectionState,
+    ConnectionStateChanged,
+    GatheringState,
+    LocalCandidate,
+    SelectedPairChanged,
+    SessionEvent,
+)
+from rtcstack.session.gatherer import Gatherer
+from rtcstack.session.gathering import Address, Gathering
+from rtcstack.session.options import SessionOptions
+
+__all__ = ["Batches", "PeerTransport"]
+
+Batches = list[tuple[Address, Address, list[bytes]]]
+"""(local address, remote address, datagrams) each."""
+
+_OPEN = ChannelState.OPEN
+_PPID_TEXT = datachannel.PPID_STRING
+_PPID_BINARY = datachannel.PPID_BINARY
+
+_DEFAULT_PRIORITY = 256
+"""Weight of a channel that was announced with priority 0, as libdatachannel announces all."""
+
+_WINDOW_STEP = 1 << 18
+"""Bytes, at most, that the application has taken before the association hears of them, which may be worth a
+packet of its own; a quarter of a smaller receive window."""
+
+_AT_ONCE = -math.inf
+
+_logger = logging.getLogger("rtcstack.session")
+
+
+class PeerTransport(Gathering):
+    """ICE, DTLS, SCTP and the channels of one connection; PeerSession adds the negotiation.
+
+    It is set going by what two descriptions say, and knows no description itself.
+    """
+
+    def __init__(self, random_bytes: Callable[[int], bytes], options: SessionOptions) -> None:
+        super().__init__(random_bytes, options)
+        self.connection_state = ConnectionState.NEW
+        self.reason = ""
+        self.max_send_size = options.max_message_size
+        self.activity = 0
+        self.is_finished = False
+        self.channels = datachannel.Registry(datachannel.Options(max_message_size=options.max_message_size))
+        self._own_certificate = options.certificate
+        self._dtls: dtls.Endpoint | None = None
+        # What will be the association once DTLS stands; its INIT may travel with the descriptions.
+        self._prepared: sctp.Association | None = None
+        self._association: sctp.Association | None = None
+        self._role: str | None = None
+        self._remote: RemoteParameters | None = None
+        self._media = ("0", 0)  # identification and m-line index of our data section
+        self._early_datagrams: list[bytes] = []
+        self._released = 0
+        self._window_step = min(_WINDOW_STEP, options.sctp.receive_window // 4)
+        self._connect_deadline = math.inf
+        self._close_deadline = math.inf
+        self._is_ending = False
+
+    # -- what descriptions say ---------------------------------------------------------------------
+
+    def _apply_remote(self, remote: RemoteParameters, setup: str, now: float) -> None:
+        """Start the transport with what the peer has described, or refresh its candidates."""
+        agent = self._agent
+        assert agent is not None  # made with our own description
+        if self._dtls is None:
+            self._role = setup
+            self._dtls = dtls.Endpoint(
+                certificate=self._certificate,
+                client=setup == "active",
+                fingerprints=remote.fingerprints,
+                mtu=self.options.mtu,
+                options=self.options.dtls,
+            )
+            if remote.sctp_port != 5000:
+                self._prepared = self._make_association(remote_port=remote.sctp_port)
+            agent.start(now)
+            self._connect_deadline = now + self.options.connect_timeout
+            self._set_connection_state(ConnectionState.CONNECTING)
+        ours = agent.ufrag
+        self._remote = remote
+        agent.set_remote_credentials(remote.ufrag, remote.password, lite=remote.ice_lite)
+        if agent.ufrag != ours:
+            self._gather_again(agent)
+        limits = [size for size in (self.options.max_message_size, remote.max_message_size) if size]
+        self.max_send_size = min(limits, default=0)
+        for candidate in remote.candidates:
+            self._add_remote(agent, candidate, remote.ufrag)
+        if remote.end_of_candidates:
+            self._end_remote(agent, remote.ufrag)
+
+    def _take_early_datagrams(self, now: float) -> None:
+        """Use the records that came before the remote description."""
+        datagrams, self._early_datagrams = self._early_datagrams, []
+        if datagrams and self._dtls is not None:
+            self._receive_records(datagrams, now)
+
+    @property
+    def _certificate(self) -> Certificate:
+        # Made when the first description needs it: a connection that is never used costs no key.
+        if self._own_certificate is None:
+            self._own_certificate = Certificate.generate()
+        return self._own_certificate
+
+    def _start_ice(self, *, controlling: bool) -> ice.Agent:
+        agent = super()._start_ice(controlling=controlling)
+        self._prepared = self._make_association(remote_port=5000)
+        return agent
+
+    def _make_association(self, *, remote_port: int) -> sctp.Association:
+        options = replace(
+            self.options.sctp,
+            mtu=(self.options.mtu - dtls.OVERHEAD) & ~3,  # chunks are padded to 4 bytes
+            max_message_size=self.options.max_message_size,
+            remote_port=remote_port,
+        )
+        return sctp.Association(options=options, random_bytes=self._random_bytes)
+
+    def _start_gathering(self) -> None:
+        if self.gathering_state is GatheringState.NEW:
+            self.wants_sockets = True
+            self._set_gathering_state(GatheringState.GATHERING)
+            self._set_connection_state(ConnectionState.CONNECTING)
+
+    # -- channels ----------------------------------------------------------------------------------
+
+    @command
+    def create_channel(self, config: ChannelConfig, stream_id: int | None, now: float) -> Channel:
+        """Create a channel; before the connection is up it opens with it.
+
+        Raises:
+            InvalidParameter, AlreadyExists: see Registry.create.
+            Closed: the session is closed.
+        """
+        self._require_alive()
+        channel = self.channels.create(config, stream_id)
+        if self._association is not None:
+            self._flush_channels(self._association, now)
+        return channel
+
+    @command
+    def close_channel(self, channel: Channel) -> None:
+        """Close a channel: what was sent is delivered first."""
+        self.channels.close(channel)
+
+    def send(self, channel: Channel, payload: bytes, is_text: bool, now: float) -> None:
+        """Queue one message.
+
+        Raises:
+            InvalidState: the channel is not open yet.
+            Closed: the channel closes, or is closed.
+            MessageTooLarge: the message exceeds what both sides accept.
+            Full: the send buffer has reached `send_buffer`.
+        """
+        association, stream_id = self._association, channel.id
+        if channel.state is not _OPEN or association is None or stream_id is None:
+            if channel.state is ChannelState.CONNECTING:
+                raise InvalidState(
+                    "the channel is not open yet: poll() until get_ready_state() is STATE_OPEN"
+                )
+            raise Closed(
+                f"the channel is {channel.state.name.lower()}: {channel.close_reason or 'by this side'}"
+            )
+        size = len(payload)
+        if self.max_send_size and size > self.max_send_size:
+            raise MessageTooLarge(size, self.max_send_size)
+        ppid = _PPID_TEXT if is_text else _PPID_BINARY
+        if not size:
+            # A DATA chunk cannot be empty: one zero byte stands for nothing (RFC 8831 section 6.6).
+            ppid, payload = ppid + (5 if is_text else 4), b"\0"
+        association.send(
+            stream_id,
+            ppid,
+            payload,
+            ordered=channel.ordered,
+            max_retransmits=channel.config.max_retransmits,
+            lifetime=channel.lifetime,
+            now=now,
+        )
+        channel.messages_sent += 1
+        channel.bytes_sent += size
+        self.deadline = _AT_ONCE
+
+    def take_message(self, channel: Channel) -> tuple[bytes, bool]:
+        """Hand over the next message of a channel, (payload, is_text).
+
+        Raises:
+            IndexError: no message is waiting.
+        """
+        channels = self.channels
+        message = channels.take(channel)
+        if channels.released - self._released >= self._window_step:
+            self.deadline = _AT_ONCE
+        return message
+
+    def buffered_amount(self, channel: Channel) -> int:
+        """Bytes of the channel's messages that are neither acknowledged nor given up yet."""
+        if self._association is None or channel.id is None or channel.state is ChannelState.CLOSED:
+            return 0
+        return self._association.buffered_amount(channel.id)
+
+    @property
+    def is_send_buffer_high(self) -> bool:
+        """Whether a sender that can wait should: all channels together use half of `send_buffer`."""
+        association = self._association
+        return association is not None and 2 * association.total_buffered > self.options.sctp.send_buffer
+
+    @property
+    def wants_window_update(self) -> bool:
+        """Whether the application has taken so much that the peer should be told with the next packet."""
+        return self.channels.released - self._released >= self._window_step
+
+    @command
+    def set_buffered_amount_low_threshold(self, channel: Channel, threshold: int) -> None:
+        """Report BufferedAmountLow when buffered_amount() falls to `threshold` bytes; -1, at first: never."""
+        channel.low_threshold = threshold
+        if self._association is not None and channel.id is not None:
+            self._association.set_buffered_amount_low_threshold(channel.id, threshold)
+
+    # -- from below --------------------------------------------------------------------------------
+
+    def receive(self, local: Address, remote: Address, datagrams: list[bytes], now: float) -> None:
+        """Take datagrams that one socket received from one source.
+
+        local       address of the socket.  remote: address of the sender.
+        Source: RFC 7983 section 7 (first byte 0 to 3 is STUN, 20 to 63 DTLS).
+        """
+        gatherer = self._gatherer
+        if self.is_finished:
+            return
+        if gatherer is not None and gatherer.owns(local, remote):
+            for relayed, peer, packets in gatherer.receive(local, remote, datagrams, now):
+                self._receive_from_peer(relayed, peer, packets, now)
+        else:
+            self._receive_from_peer(local, remote, datagrams, now)
+        self._pump()
+
+    def _receive_from_peer(self, local: Address, remote: Address, datagrams: list[bytes], now: float) -> None:
+        agent = self._agent
+        if agent is None:
+            return
+        records = [datagram for datagram in datagrams if datagram and 19 < datagram[0] < 64]
+        if len(records) != len(datagrams):
+            checks = [datagram for datagram in datagrams if datagram and datagram[0] < 4]
+            self.drops["not_stun_or_dtls"] += len(datagrams) - len(records) - len(checks)
+            if checks:
+                agent.receive(checks, local, remote, now)
+        if records:
+            # Before ICE has vouched for a source, its records could only do harm (RFC 8827 section 6.5).
+            if not agent.is_valid(local, remote):
+                self.drops["unvalidated_source"] += len(records)
+            elif self._dtls is None:
+                room = self.options.max_early_datagrams - len(self._early_datagrams)
+                self._early_datagrams += records[:room]
+                self.drops["early_overflow"] += len(records[room:])
+            else:
+                self.activity += 1
+                self._receive_records(records, now)
+
+    def _receive_records(self, records: list[bytes], now: float) -> None:
+        agent, endpoint = self._agent, self._dtls
+        assert agent is not None
+        assert endpoint is not None
+        endpoint.receive(records, now)
+        packets = endpoint.take_data()
+        if self._association is None:
+            self._pump()
+        association = self._association
+        if packets and association is not None:
+            agent.heard(now)
+            if association.state is sctp.AssociationState.CLOSED and not self._is_ending:
+                self._connect_association(association, now)  # the peer may be ahead of us
+            association.receive(packets, now)
+            if not self.channels.is_connected:
+                self._pump()  # the first messages may come in the packet that establishes the association
+            messages = association.take_messages()
+            if messages:
+                self.channels.receive(messages)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due: call it when the clock reaches `deadline`."""
+        for layer in (self._agent, self._gatherer, self._dtls, self._association):
+            if layer is not None and layer.deadline <= now:
+                layer.handle_timeout(now)
+        if self._connect_deadline <= now:
+            self._connect_deadline = math.inf
+            self._end(
+                ConnectionState.FAILED, f"no channel could be opened in {self.options.connect_timeout:g} s"
+            )
+        if self._close_deadline <= now:
+            self._end(
+                ConnectionState.CLOSED, "closed; not everything that was sent could be delivered in time"
+            )
+        self._pump()
+
+    def take_packets(self, now: float) -> Batches:
+        """Build and hand over what is to be sent: (local address, remote address, datagrams) each.
+
+        Then: send it, and read `deadline`, which this call has set.
+        """
+        agent, endpoint, association = self._agent, self._dtls, self._association
+        if agent is None or self.is_finished:
+            self.deadline = math.inf
+            return []
+        has_more = self._is_ending  # until nothing is left
+        out = agent.take_packets(now)
+        pair = agent.selected
+        if endpoint is not None and pair is not None:
+            if endpoint.state is dtls.DtlsState.NEW:
+                endpoint.start(now)
+            if association is not None:
+                if association.state is sctp.AssociationState.CLOSED and not self._is_ending:
+                    self._connect_association(association, now)
+                channels = self.channels
+                if channels.has_work:
+                    self._flush_channels(association, now)
+                if channels.released - self._released >= self._window_step:
+                    association.release(channels.released - self._released)
+                    self._released = channels.released
+                packets = association.take_packets(now)
+                if packets:
+                    endpoint.send(packets)
+                    has_more = has_more or len(packets) >= self.options.sctp.max_burst
+            if self._is_ending:
+                endpoint.close()
+            datagrams = endpoint.take_packets(now)
+            if datagrams:
+                out.append((pair.local_address, pair.remote_address, datagrams))
+        if self._gatherer is not None:
+            out = self._route(out, self._gatherer, now)
+        self.deadline = _AT_ONCE if has_more else self._soonest()
+        if self._is_ending and not out:
+            agent.close()
+            self.is_finished = True
+            if self._gatherer is not None:
+                # The goodbye has left through the relays: now they can be given back.
+                self._gatherer.close()
+                out = self._gatherer.take_packets(now)
+            self.deadline = math.inf
+        return out
+
+    def _soonest(self) -> float:
+        """Find the deadline that comes first of our own and of the layers."""
+        deadline = min(self._connect_deadline, self._close_deadline)
+        for layer in (self._agent, self._gatherer, self._dtls, self._association):
+            if layer is not None and layer.deadline < deadline:
+                deadline = layer.deadline
+        return deadline
+
+    def _route(self, batches: Batches, gatherer: Gatherer, now: float) -> Batches:
+        """Put what leaves from a relay into what goes to its server, and ask the servers what is due."""
+        if gatherer.relays:
+            for local, remote, datagrams in batches:
+                if local in gatherer.relays:
+                    gatherer.relay(local, remote, datagrams)
+            batches = [batch for batch in batches if batch[0] not in gatherer.relays]
+        if gatherer.has_packets or gatherer.deadline <= now:
+            batches += gatherer.take_packets(now)
+            self._pump()
+        return batches
+
+    def _connect_association(self, association: sctp.Association, now: float) -> None:
+        """Begin the association: at once if both descriptions carried an INIT, else by the handshake.
+
+        Source: draft-hancke-tsvwg-snap; RFC 8841 section 9.3 (both sides begin).
+        """
+        remote = self._remote
+        assert remote is not None  # it named the fingerprint
+        peer_init = remote.sctp_init
+        # Our INIT was made for the usual port: with another one there is a new association, and a handshake.
+        if peer_init is None or not self.options.snap or remote.sctp_port != 5000:
+            association.connect(now)
+            return
+        try:
+            association.connect_with(peer_init, now)
+        except RTCError as error:
+            self._end(ConnectionState.FAILED, f"the a=sctp-init of the peer cannot be used: {error}")
+        self._pump()
+
+    def _flush_channels(self, association: sctp.Association, now: float) -> None:
+        """Hand the association what the channels have for it, before later data of theirs."""
+        if association.state is sctp.AssociationState.ESTABLISHED:
+            for stream_id, payload in self.channels.take_control():
+                association.send(stream_id, datachannel.PPID_DCEP, payload, now=now)
+            resets = self.channels.take_resets()
+            if resets:
+                association.reset_streams(resets)
+
+    def take_events(self) -> list[SessionEvent]:
+        """Hand over what has happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    # -- events of the layers ----------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Carry events from layer to layer until all is quiet; what it led to may leave at once."""
+        self.deadline = _AT_ONCE
+        self._take_ice_events()
+        if self._gatherer is not None:
+            for server_event in self._gatherer.take_events():
+                self._on_server(server_event)
+                self._take_ice_events()
+        if self._dtls is not None:
+            for dtls_event in self._dtls.take_events():
+                self._on_dtls(dtls_event)
+        association = self._association
+        if association is not None:
+            for sctp_event in association.take_events():
+                self._on_sctp(sctp_event)
+        for channel_event in self.channels.take_events():
+            self._events.append(channel_event)
+            if isinstance(channel_event, datachannel.ChannelOpened | datachannel.ChannelReceived):
+                self._set_up_stream(channel_event.channel)
+        if self._events:
+            self.activity += 1
+
+    def _take_ice_events(self) -> None:
+        if self._agent is not None:
+            for event in self._agent.take_events():
+                self._on_ice(event)
+
+    def _on_ice(self, event: ice.Event) -> None:
+        agent = self._agent
+        assert agent is not None
+        match event:
+            case ice.LocalCandidate(candidate):
+                line = self._describe(candidate, agent.ufrag).write()
+                self._events.append(LocalCandidate(*self._media, line))
+            case ice.EndOfLocalCandidates():
+                self._set_gathering_state(GatheringState.COMPLETE)
+            case ice.PairSelected(pair):
+                self._events.append(SelectedPairChanged(pair.local_address, pair.remote_address))
+                if self._gatherer is not None and pair.local_address in self._gatherer.relays:
+                    self._gatherer.bind(pair.local_address, pair.remote_address)
+                if self._dtls is not None and pair.rtt:
+                    self._dtls.set_rtt(pair.rtt)
+            case ice.StateChanged(ice.IceState.FAILED):
+                self._end(ConnectionState.FAILED, agent.failure_reason)
+            case ice.StateChanged(ice.IceState.DISCONNECTED):
+                if self.connection_state is ConnectionState.CONNECTED:
+                    self._set_connection_state(ConnectionState.DISCONNECTED, "the peer has gone silent")
+            case ice.StateChanged(ice.IceState.CONNECTED | ice.IceState.COMPLETED):
+                if self.connection_state is ConnectionState.DISCONNECTED:
+                    self._set_connection_state(ConnectionState.CONNECTED)
+
+    def _on_dtls(self, event: dtls.Event) -> None:
+        match event:
+            case dtls.Connected():
+                self._association = self._prepared
+            case dtls.Closed():
+                self._end(ConnectionState.CLOSED, "closed by the peer")
+            case dtls.Failed(reason):
+                self._end(ConnectionState.FAILED, reason)
+
+    def _on_sctp(self, event: sctp.Event) -> None:
+        association = self._association
+        assert association is not None
+        match event:
+            case sctp.BufferedAmountLow(stream_id):
+                channel = self.channels.channels.get(stream_id)
+                if channel is not None:
+                    self._events.append(BufferedAmountLow(channel))
+            case sctp.Established():
+                self._connect_deadline = math.inf
+                if self._close_deadline == math.inf:
+                    self._set_connection_state(ConnectionState.CONNECTED)
+                    self.channels.connect(client=self._role == "active", max_streams=association.max_streams)
+            case sctp.IncomingStreamsReset(stream_ids):
+                self.channels.reset_received(stream_ids or tuple(self.channels.channels))
+            case sctp.OutgoingStreamsReset(stream_ids):
+                self.channels.reset_sent(stream_ids)
+            case sctp.ResetDenied(stream_ids):
+                # The peer will not reset its side either: waiting for it would keep the channels for ever.
+                self.channels.reset_sent(stream_ids)
+                self.channels.reset_received(stream_ids)
+            case sctp.MessageDropped(stream_id):
+                limit = self.options.max_message_size
+                self.channels.fail(stream_id, f"the peer's message exceeds our max_message_size of {limit}")
+            case sctp.Restarted():
+                self.channels.disconnect("the peer has restarted: what was in flight is lost")
+            case sctp.Closed(reason):
+                self._end(ConnectionState.CLOSED, reason)
+
+    def _set_up_stream(self, channel: Channel) -> None:
+        """Tell the association what was chosen for a channel before it had a stream."""
+        association, stream_id = self._association, channel.id
+        if association is not None and stream_id is not None:
+            association.set_priority(stream_id, channel.config.priority or _DEFAULT_PRIORITY)
+            if channel.low_threshold:
+                association.set_buffered_amount_low_threshold(stream_id, channel.low_threshold)
+
+    # -- states ------------------------------------------------------------------------------------
+
+    @command
+    def close(self, now: float) -> None:
+        """Close the connection: what was sent is delivered first, for at most `close_timeout` seconds.
+
+        Idempotent.  The state is CLOSED at once where nothing is connected yet.
+        """
+        if self._is_over or self._close_deadline != math.inf:
+            return
+        association = self._association
+        if association is not None and self.connection_state >= ConnectionState.CONNECTED:
+            self.channels.stop()
+            association.shutdown(now)
+            self._close_deadline = now + self.options.close_timeout
+        else:
+            self.abort("closed by this side")
+
+    @command
+    def abort(self, reason: str = "aborted by this side") -> None:
+        """Close the connection now: what has not been delivered is lost; the peer is told."""
+        if self._association is not None and not self._is_over:
+            self._association.abort(reason)
+        self._end(ConnectionState.CLOSED, reason)
+
+    @property
+    def _is_over(self) -> bool:
+        return self.connection_state in (ConnectionState.FAILED, ConnectionState.CLOSED)
+
+    def _require_alive(self) -> None:
+        if self._is_over or self._close_deadline != math.inf:
+            raise Closed(f"the connection is closed: {self.reason or 'close() was called'}")
+
+    def _end(self, state: ConnectionState, reason: str) -> None:
+        """Enter a final state: channels close, and what says goodbye is still sent."""
+        if self._is_over:
+            return
+        self.reason = reason
+        self._is_ending = True
+        self._named.clear()
+        self._connect_deadline = self._close_deadline = math.inf
+        self.channels.disconnect(reason)
+        self._set_connection_state(state, reason)
+
+    def _set_connection_state(self, state: ConnectionState, reason: str = "") -> None:
+        if state is not self.connection_state:
+            _logger.debug("connection %s %s", state.name, reason)
+            self.connection_state = state
+            self._events.append(ConnectionStateChanged(state, reason))
