@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from rtcstack.errors import Closed as ClosedError
 from rtcstack.errors import Full, InvalidParameter, InvalidState, WireError
@@ -129,6 +130,17 @@ class Association(LifeCycle):
             self._has_news = True
             self._rearm()
 
+    def set_remote_port(self, port: int) -> None:
+        """Learn the peer's SCTP port, which its description tells: 1 to 65535.
+
+        Our INIT stays the same.
+        Raises InvalidState if the association has begun.
+        """
+        if self._over or self.state is not CLOSED:
+            raise InvalidState("the association has begun already")
+        self.options = replace(self.options, remote_port=port)
+        self._handshake.ports = self.options.local_port, port
+
     def local_init(self) -> bytes:
         """Give our INIT chunk, to be carried to the peer beside the SDP (`a=sctp-init`).
 
@@ -142,7 +154,7 @@ class Association(LifeCycle):
 
         peer_init    the chunk that the peer's local_init() gave.
         Raises InvalidState unless local_init() was called and nothing has begun; InvalidParameter if the
-               chunk is not an INIT that could be accepted.
+               chunk is not an INIT that could be accepted, or is our own.
         Source: draft-hancke-tsvwg-snap.
         """
         if self._over or self.state is not CLOSED:

@@ -149,6 +149,8 @@ class Handshake:
         """T1-init or T1-cookie: our INIT or COOKIE ECHO is unanswered."""
         self.cookie_echo = b""
         """The COOKIE ECHO chunk that waits for its COOKIE ACK."""
+        self.ports = options.local_port, options.remote_port
+        """Our port and the peer's, which a cookie is bound to."""
         self._options = options
         self._random_bytes = random_bytes
         self._key = random_bytes(32)
@@ -161,11 +163,6 @@ class Handshake:
         )
         self._inits: tuple[Init, ...] = ()  # ours: with all features, and with the old ones only
         self._sent = 0
-
-    @property
-    def ports(self) -> tuple[int, int]:
-        """Our port and the peer's."""
-        return self._options.local_port, self._options.remote_port
 
     def _random32(self) -> int:
         """Give a random number that is not 0: a tag, or an initial TSN."""
@@ -203,11 +200,14 @@ class Handshake:
     def agree(self, peer_init: bytes) -> Agreement:
         """Give what follows from our INIT and one that came beside the SDP.
 
-        Raises InvalidState without a local_init() before, InvalidParameter if the peer's cannot be accepted.
+        Raises InvalidState without a local_init() before, InvalidParameter if the peer's cannot be accepted
+               or is ours.
         Source: draft-hancke-tsvwg-snap.
         """
         if not self._inits:
             raise InvalidState("connect_with() needs the INIT that local_init() gives the peer")
+        if peer_init == self.local_init():
+            raise InvalidParameter("the peer's sctp-init is our own, sent back")
         try:
             init = Init.parse(peer_init)
         except WireError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.sctp import Steps
+from support.sctp import Steps, association
 
 from rtcstack.errors import InvalidParameter, InvalidState
 from rtcstack.sctp import AssociationState, Established
@@ -48,3 +48,48 @@ def test_it_needs_our_own_and_a_fresh_association():
     s.a.connect(s.now)
     with pytest.raises(InvalidState):
         s.a.connect_with(s.z.local_init(), s.now)
+
+
+@pytest.mark.parametrize("who", ["a", "z", "az"])
+@pytest.mark.parametrize("order", ["inits first", "in turn"])
+def test_handshakes_that_cross_after_local_init_make_one_association(who: str, order: str):
+    """RFC 9260 §5.2.1: the INIT ACK for an INIT that crosses ours says what our INIT said."""
+    s = Steps()
+    for side in who:
+        getattr(s, side).local_init()
+    s.a.connect(s.now)
+    s.z.connect(s.now)
+    if order == "inits first":
+        there, back = s.take(s.a), s.take(s.z)
+        s.z.receive(there, s.now)
+        s.a.receive(back, s.now)
+    s.settle()
+    assert s.a.take_events() == s.z.take_events() == [Established()]
+    assert s.a.stats.restarts == s.z.stats.restarts == 0
+    s.a.send(1, 51, b"there", now=s.now)
+    s.settle()
+    assert s.z.take_messages() == [(1, 51, b"there")]
+
+
+def test_our_own_init_sent_back_is_no_offer_of_the_peer():
+    """libdatachannel copies attributes that it does not know from our offer into its answer."""
+    s = Steps()
+    with pytest.raises(InvalidParameter, match="our own"):
+        s.a.connect_with(s.a.local_init(), s.now)
+    s.a.connect(s.now)
+    s.settle()
+    assert s.a.state is s.z.state is AssociationState.ESTABLISHED
+
+
+def test_the_port_of_the_peer_may_be_told_late_and_changes_no_init():
+    """RFC 8841 §5: a=sctp-port comes with the description, which our INIT may have left with."""
+    a, z = association(1), association(2, local_port=6000)
+    init = a.local_init()
+    a.set_remote_port(6000)
+    assert a.local_init() == init
+    s = Steps(a=a, z=z)
+    a.connect(s.now)
+    s.settle()
+    assert a.take_events() == z.take_events() == [Established()]
+    with pytest.raises(InvalidState):
+        a.set_remote_port(5000)
