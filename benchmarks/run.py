@@ -159,7 +159,7 @@ def in_memory() -> dict[str, dict[str, Any]]:
     """Run what the layers measure without another process: layer -> figures, nested by case."""
     environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
     layers = {}
-    for path in sorted(HERE.glob("memory_*.py")):
+    for path in [*sorted(HERE.glob("memory_*.py")), HERE / "import_time.py"]:
         command = [sys.executable, str(path), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         try:

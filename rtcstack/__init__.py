@@ -6,23 +6,51 @@
 See PeerConnection and DataChannel; every exception derives from RTCError.
 """
 
-from rtcstack.datachannel import ChannelState
-from rtcstack.dtls import Certificate
-from rtcstack.errors import (
-    AlreadyExists,
-    Closed,
-    Error,
-    Full,
-    InvalidParameter,
-    InvalidState,
-    MessageTooLarge,
-    RTCError,
-    SdpError,
-    Unavailable,
-)
-from rtcstack.peer import DataChannel, PeerConnection, Signal, WriteMode, poll
-from rtcstack.sdp import SignalingState
-from rtcstack.session import ConnectionState, GatheringState, Stats
+from typing import TYPE_CHECKING
+
+from rtcstack.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rtcstack.datachannel import ChannelState
+    from rtcstack.dtls import Certificate
+    from rtcstack.errors import (
+        AlreadyExists,
+        Closed,
+        Error,
+        Full,
+        InvalidParameter,
+        InvalidState,
+        MessageTooLarge,
+        RTCError,
+        SdpError,
+        Unavailable,
+    )
+    from rtcstack.peer import DataChannel, PeerConnection, Signal, WriteMode, poll
+    from rtcstack.sdp import SignalingState
+    from rtcstack.session import ConnectionState, GatheringState, Stats
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "rtcstack.datachannel": ("ChannelState",),
+            "rtcstack.dtls": ("Certificate",),
+            "rtcstack.errors": (
+                "AlreadyExists",
+                "Closed",
+                "Error",
+                "Full",
+                "InvalidParameter",
+                "InvalidState",
+                "MessageTooLarge",
+                "RTCError",
+                "SdpError",
+                "Unavailable",
+            ),
+            "rtcstack.peer": ("DataChannel", "PeerConnection", "Signal", "WriteMode", "poll"),
+            "rtcstack.sdp": ("SignalingState",),
+            "rtcstack.session": ("ConnectionState", "GatheringState", "Stats"),
+        },
+    )
 
 __version__ = "0.1.0.dev0"
 

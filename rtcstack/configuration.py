@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rtcstack import dtls
 from rtcstack.datachannel import LABEL_LIMIT, ChannelConfig
-from rtcstack.dtls import Certificate
 from rtcstack.errors import Error, InvalidParameter, RTCError
 from rtcstack.net import Options as NetOptions
 from rtcstack.net.mdns import INSTALL as INSTALL_MDNS
@@ -58,7 +58,9 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
                 session = replace(session, ice=replace(session.ice, relay_only=value == "relay"))
             case "certificates":
                 valid = (
-                    isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], Certificate)
+                    isinstance(value, list | tuple)
+                    and len(value) == 1
+                    and isinstance(value[0], dtls.Certificate)
                 )
                 _expect(valid, key, value, "a list of one rtcstack.Certificate")
                 session = replace(session, certificate=value[0])

@@ -1,18 +1,45 @@
-"""DTLS 1.2 for data channels, without I/O: certificates, handshake, encryption of packet batches."""
+"""DTLS 1.2 for data channels, without I/O: certificates, handshake, encryption of packet batches.
 
-from rtcstack.dtls.certificate import HASH_NAMES, Certificate
-from rtcstack.dtls.endpoint import (
-    OVERHEAD,
-    Closed,
-    Connected,
-    Drops,
-    DtlsState,
-    Endpoint,
-    Event,
-    Failed,
-    Options,
-    Stats,
-)
+OpenSSL and cryptography, which take longer to import than everything else together, come with the first
+certificate or endpoint.
+"""
+
+from typing import TYPE_CHECKING
+
+from rtcstack.dtls.options import Options
+from rtcstack.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rtcstack.dtls.certificate import HASH_NAMES, Certificate
+    from rtcstack.dtls.endpoint import (
+        OVERHEAD,
+        Closed,
+        Connected,
+        Drops,
+        DtlsState,
+        Endpoint,
+        Event,
+        Failed,
+        Stats,
+    )
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "rtcstack.dtls.certificate": ("HASH_NAMES", "Certificate"),
+            "rtcstack.dtls.endpoint": (
+                "OVERHEAD",
+                "Closed",
+                "Connected",
+                "Drops",
+                "DtlsState",
+                "Endpoint",
+                "Event",
+                "Failed",
+                "Stats",
+            ),
+        },
+    )
 
 __all__ = [
     "HASH_NAMES",

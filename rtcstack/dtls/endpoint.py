@@ -16,6 +16,7 @@ from rtcstack.dtls.bulk import LARGEST_BATCH, LARGEST_WRITE, Bulk, open_bulk
 from rtcstack.dtls.certificate import Certificate, ExpectedPeer
 from rtcstack.dtls.context import der_of
 from rtcstack.dtls.messages import CERTIFICATE, CLIENT_HELLO, Message, Reassembly, has_shape, read_fragments
+from rtcstack.dtls.options import Options
 from rtcstack.dtls.records import (
     ALERT,
     APPLICATION_DATA,
@@ -41,7 +42,6 @@ __all__ = [
     "Endpoint",
     "Event",
     "Failed",
-    "Options",
     "Stats",
 ]
 
@@ -83,30 +83,6 @@ class Failed:
 
 
 Event: TypeAlias = Connected | Closed | Failed
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What an application may want otherwise; times in seconds."""
-
-    handshake_timeout: float = 30.0
-    """From start() until an unfinished handshake fails: about as long as ICE tries (RFC 8863: 39.5 s)."""
-
-    first_resend: float = 0.2
-    """Wait for an answer before a flight is sent again, while set_rtt() has not told the round-trip time."""
-
-    shortest_resend: float = 0.05
-    """Least wait before a flight is sent again; 2 round trips if that is more. As libwebrtc has it."""
-
-    longest_resend: float = 3.0
-    """Most that the wait grows to, doubling. As libwebrtc has it; RFC 6347 section 4.2.4.1 allows for 60 s,
-    which no user waits for."""
-
-    max_attempts: int = 100
-    """Connection objects made for one connection, whatever is forged; each costs a third of a millisecond."""
-
-    max_early_records: int = 64
-    """Protected records, and datagrams before start(), that are kept until they can be read."""
 
 
 @dataclass(slots=True)

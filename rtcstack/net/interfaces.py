@@ -10,8 +10,6 @@ import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import ifaddr
-
 __all__ = ["CACHE_SECONDS", "Interface", "select_interfaces", "system_interfaces", "usable_interfaces"]
 
 CACHE_SECONDS = 2.0
@@ -65,6 +63,8 @@ def select_interfaces(found: Iterable[Interface]) -> list[Interface]:
 
 def system_interfaces() -> list[Interface]:
     """Ask the system for every address of every interface, those that its default routes start from first."""
+    import ifaddr  # with ctypes behind it
+
     found: dict[str, Interface] = {}
     for adapter in ifaddr.get_adapters():
         for ip in adapter.ips:

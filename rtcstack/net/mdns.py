@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import importlib.util
@@ -13,12 +12,13 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from rtcstack.net.interfaces import select_interfaces, system_interfaces
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from zeroconf import ServiceInfo, Zeroconf
 
 __all__ = ["INSTALL", "MdnsNames", "is_installed", "say_what_is_missing"]
@@ -111,6 +111,8 @@ class MdnsNames:
         if engine is None or engine.loop is None:
             self._answer((name, [], f"{name} cannot be resolved: {problem}"))
             return
+        import asyncio
+
         from zeroconf import AddressResolver  # type: ignore[attr-defined]  # documented, not in __all__
 
         resolver = AddressResolver(f"{name}.")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rtcstack.net.mdns import MdnsNames
 from rtcstack.net.resolve import Resolver
-from rtcstack.net.stream import Stream
 from rtcstack.net.udp import Address
 from rtcstack.session import StreamRequest
+
+if TYPE_CHECKING:
+    from rtcstack.net.stream import Stream
 
 __all__ = ["ServerLinks", "ServerSession"]
 
@@ -97,6 +99,8 @@ class ServerLinks:
         if session.asks_mdns:
             self._ask_mdns()
         for request in session.take_stream_requests():
+            from rtcstack.net.stream import Stream  # with ssl behind it
+
             self._streams[request.key] = Stream(request.remote, request.tls_name)
         count = 0
         for key, stream in list(self._streams.items()):

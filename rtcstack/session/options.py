@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rtcstack import dtls, ice, sctp, turn
-from rtcstack.dtls import Certificate
 from rtcstack.session.gatherer import Server
+
+if TYPE_CHECKING:
+    from rtcstack.dtls import Certificate
 
 __all__ = ["SessionOptions"]
 

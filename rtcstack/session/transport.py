@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from rtcstack import datachannel, dtls, ice, sctp
 from rtcstack.datachannel import Channel, ChannelConfig, ChannelState
-from rtcstack.dtls import Certificate
 from rtcstack.errors import Closed, InvalidState, MessageTooLarge, RTCError
 from rtcstack.sdp import RemoteParameters
 from rtcstack.session.command import command
@@ -115,10 +114,10 @@ class PeerTransport(Gathering):
             self._receive_records(datagrams, now)
 
     @property
-    def _certificate(self) -> Certificate:
+    def _certificate(self) -> dtls.Certificate:
         # Made when the first description needs it: a connection that is never used costs no key.
         if self._own_certificate is None:
-            self._own_certificate = Certificate.generate()
+            self._own_certificate = dtls.Certificate.generate()
         return self._own_certificate
 
     def _start_ice(self, *, controlling: bool) -> ice.Agent:
