@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,8 +26,11 @@ _logger = logging.getLogger("rtcstack.peer")
 _PRIORITIES = {"very-low": 128, "low": 256, "medium": 512, "high": 1024}
 """W3C's RTCPriorityType -> weight (RFC 8831 section 6.4)."""
 
-_W3C = {"bundlePolicy", "rtcpMuxPolicy", "iceCandidatePoolSize", "peerIdentity"}
-"""Keys of W3C that change nothing for a connection that carries data only."""
+_BUNDLE_POLICIES = ("balanced", "max-compat", "max-bundle")
+"""Values of W3C's key that changes nothing: there is one media section."""
+
+_IP_HANDLING = ("all", "default_route_and_private", "default_route", "relay")
+"""The four modes of RFC 8828 section 5.2, in its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +53,43 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
     """
     _expect(isinstance(configuration, Mapping), "configuration", configuration, "a dictionary")
     session, sctp, net = SessionOptions(), SctpOptions(), NetOptions()
+    ice = session.ice
     for key, value in configuration.items():
         match key:
             case "iceServers":
                 session = replace(session, servers=_read_ice_servers(value))
             case "iceTransportPolicy":
-                _expect(value in ("all", "relay"), key, value, '"all" or "relay"')
-                session = replace(session, ice=replace(session.ice, relay_only=value == "relay"))
+                policy = _one_of(key, value, ("all", "relay"))
+                ice = replace(ice, relay_only=ice.relay_only or policy == "relay")
+            case "ip_handling":
+                mode = _one_of(key, value, _IP_HANDLING)
+                net = replace(net, default_route_only=mode in _IP_HANDLING[1:3])
+                ice = replace(
+                    ice,
+                    hide_host=mode == "default_route",
+                    hide_related=ice.hide_related or mode == "default_route",
+                    relay_only=ice.relay_only or mode == "relay",
+                )
+            case "ice_lite":
+                ice = replace(ice, lite=_flag(key, value))
+            case "remote_candidate_filter":
+                _expect(
+                    callable(value), key, value, "a function of address and port that tells whether to use it"
+                )
+                ice = replace(ice, remote_candidate_filter=_guarded(value))
+            case "disconnected_timeout":
+                ice = replace(ice, disconnected_after=_seconds(key, value, 1.0, 30.0))
+            case "consent_timeout":
+                # RFC 7675 section 5.1 allows no more than 30 s; less than one question would be no answer.
+                ice = replace(ice, consent_expiry=_seconds(key, value, 7.0, 30.0))
+            case "max_remote_candidates":
+                ice = replace(ice, max_remote_candidates=_integer(key, value, 1, 1000))
+            case "max_candidate_pairs":
+                ice = replace(ice, max_pairs=_integer(key, value, 1, 1000))
+            case "max_early_checks":
+                ice = replace(ice, max_early_checks=_integer(key, value, 1, 1000))
+            case "max_addresses":
+                net = replace(net, max_addresses=_integer(key, value, 1, 1000))
             case "certificates":
                 valid = (
                     isinstance(value, list | tuple)
@@ -93,14 +127,14 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
                 _expect(isinstance(value, bool), key, value, "True or False")
                 if value and not is_mdns_installed():
                     raise InvalidParameter(f"mdns: hiding our addresses needs mDNS: {INSTALL_MDNS}")
-                hidden = replace(session.ice, hide_related=value)
-                session = replace(session, hide_addresses=value, ice=hidden)
+                ice = replace(ice, hide_related=ice.hide_related or value)
+                session = replace(session, hide_addresses=value)
             case "offload":
                 net = replace(net, offload=_flag(key, value))
             case "port_range":
                 net = replace(net, port_range=_port_range(key, value))
             case "bind_addresses":
-                valid = isinstance(value, list | tuple) and all(isinstance(a, str) for a in value)
+                valid = isinstance(value, list | tuple) and all(map(_is_address, value))
                 _expect(valid, key, value, "a list of IP addresses, as text")
                 net = replace(net, bind_addresses=tuple(value))
             case "interface_filter":
@@ -110,9 +144,27 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
                 net = replace(net, interface_filter=value)
             case "libdatachannel":
                 session, net = _read_libdatachannel(value, session, net)
-            case _ if key not in _W3C:
+            case "bundlePolicy":
+                _one_of(key, value, _BUNDLE_POLICIES)
+            case "rtcpMuxPolicy":
+                _one_of(key, value, ("require",))
+            case "iceCandidatePoolSize":
+                _integer(key, value, 0, 255)
+            case "peerIdentity":
+                _expect(value is None or isinstance(value, str), key, value, "text or None")
+            case _:
                 _logger.warning("unknown configuration key %r is ignored", key)
-    return Configuration(replace(session, sctp=sctp), net)
+    if ice.lite and (session.servers or ice.relay_only):
+        raise InvalidParameter(
+            "ice_lite: True is not allowed with iceServers or relays only: a lite agent has host candidates"
+            " of a public address and asks nobody; leave one of them out"
+        )
+    if ice.disconnected_after > ice.consent_expiry:
+        raise InvalidParameter(
+            f"disconnected_timeout: {ice.disconnected_after:g} is not allowed: give at most consent_timeout,"
+            f" {ice.consent_expiry:g} seconds"
+        )
+    return Configuration(replace(session, ice=ice, sctp=sctp), net)
 
 
 def read_channel_options(label: str, options: Mapping[str, Any]) -> tuple[ChannelConfig, int | None]:
@@ -216,6 +268,32 @@ def _read_libdatachannel(
     return session, net
 
 
+def _guarded(allows: Callable[[str, int], object]) -> Callable[[str, int], bool]:
+    """Take an error of the application's filter for a refusal: no packet may raise."""
+
+    def allow(address: str, port: int) -> bool:
+        try:
+            return bool(allows(address, port))
+        except Exception:
+            _logger.exception("remote_candidate_filter raised: %s port %d is refused", address, port)
+            return False
+
+    return allow
+
+
+def _is_address(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(ipaddress.ip_address(value))
+    except ValueError:
+        return False
+
+
+def _one_of(key: str, value: Any, allowed: Sequence[str]) -> str:
+    valid = isinstance(value, str) and value in allowed
+    _expect(valid, key, value, " or ".join(f'"{each}"' for each in allowed))
+    return str(value)
+
+
 def _port_range(key: str, value: Any) -> tuple[int, int]:
     valid = isinstance(value, list | tuple) and len(value) == 2
     _expect(valid, key, value, "two port numbers, the lowest and the highest")
@@ -235,9 +313,9 @@ def _integer(key: str, value: Any, low: int, high: int) -> int:
     return int(value)
 
 
-def _seconds(key: str, value: Any) -> float:
-    valid = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e6
-    _expect(valid, key, value, "a number of seconds")
+def _seconds(key: str, value: Any, low: float = 0.0, high: float = 1e6) -> float:
+    valid = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    _expect(valid, key, value, f"a number of seconds from {low:g} to {high:g}")
     return float(value)
 
 

@@ -115,15 +115,22 @@ class Agent:
 
     @property
     def local_candidates(self) -> list[Candidate]:
-        """Our candidates so far, peer-reflexive ones included."""
+        """Our candidates so far, peer-reflexive and hidden ones included."""
         return list(self._end.candidates.all)
+
+    @property
+    def told_candidates(self) -> list[Candidate]:
+        """Those of our candidates that the peer may learn of by signaling."""
+        candidates = self._end.candidates
+        return [candidate for candidate in candidates.all if candidates.is_told(candidate)]
 
     def report(self) -> Report:
         """Tell all there is to know about the search for a path: candidates, pairs, what became of them."""
         is_waiting = self._current.state is IceState.NEW and self._previous is not None
         return make_report(self._end, self._carrier() if is_waiting else self._current)
 
-    # Our candidates
+    # Our candidates. What comes after end_of_local_candidates, from a network that has changed, is checked
+    # at once, but told only with the next restart (RFC 8838 section 13): until then checks show it.
 
     def add_local_address(self, address: Address, *, interface: str = "") -> Candidate | None:
         """Make a host candidate of a bound UDP socket.
@@ -135,11 +142,10 @@ class Agent:
 
         Returns the candidate; None if a peer cannot use such an address, must not see it (relay_only), or
                 it is known.
-        Raises InvalidParameter if it is no IP address and port, InvalidState after end_of_local_candidates.
+        Raises InvalidParameter if it is no IP address and port.
         Source: RFC 8445 sections 5.1.1 and 5.1.2, RFC 8421 section 4.
         """
         host = _checked(address)
-        self._require_open_gathering()
         return self._announce(self._end.candidates.add_host(host, interface))
 
     def add_reflexive(self, base: Address, mapped: Address, *, server: str = "") -> Candidate | None:
@@ -153,12 +159,15 @@ class Agent:
 
         Returns the candidate; None if it is redundant (there is no NAT), its base is not known (any more),
                 or the peer must not see it (relay_only).
-        Raises InvalidParameter if mapped is no IP address and port, InvalidState after the end of candidates.
+        Raises InvalidParameter if mapped is no IP address and port.
         Source: RFC 8445 sections 5.1.1.2 and 5.1.3.
         """
         mapped = _checked(mapped)
-        self._require_open_gathering()
-        return self._announce(self._end.candidates.add_reflexive(base, mapped, server))
+        candidates = self._end.candidates
+        public = candidates.confirm(base, mapped)
+        if public is not None and not self._local_ended:
+            self._events.append(LocalCandidate(public))
+        return self._announce(candidates.add_reflexive(base, mapped, server))
 
     def add_relayed(
         self,
@@ -179,12 +188,10 @@ class Agent:
         protocol    how the server is reached: relays over UDP are preferred to those over TCP, then TLS.
 
         Returns the candidate; None if a peer cannot use such an address, or it is known.
-        Raises InvalidParameter if relayed is no IP address and port, InvalidState after the end of
-                candidates.
+        Raises InvalidParameter if relayed is no IP address and port.
         Source: RFC 8445 section 5.1.1.2.
         """
         relayed = _checked(relayed)
-        self._require_open_gathering()
         return self._announce(self._end.candidates.add_relayed(relayed, mapped, server, protocol))
 
     def add_tcp_local(
@@ -204,7 +211,6 @@ class Agent:
         base = _checked(address)
         if tcp_type == "active" and base[1] != 9:
             raise InvalidParameter(f"the port of an active candidate is 9, not {base[1]}")
-        self._require_open_gathering()
         return self._announce(self._end.candidates.add_tcp(base, tcp_type, interface))
 
     def tcp_connected(self, local: Address, remote: Address, now: float) -> None:
@@ -239,18 +245,15 @@ class Agent:
             self._update()
 
     def end_of_local_candidates(self) -> None:
-        """Note that no more local addresses will come (RFC 8838 section 13)."""
+        """Note that no more local addresses will be told before a restart (RFC 8838 section 13)."""
         if not self._local_ended:
             self._local_ended = True
             self._events.append(EndOfLocalCandidates())
 
-    def _require_open_gathering(self) -> None:
-        if self._local_ended:
-            raise InvalidState("a local candidate came after the end of local candidates")
-
     def _announce(self, candidate: Candidate | None) -> Candidate | None:
         if candidate is not None:
-            self._events.append(LocalCandidate(candidate))
+            if not self._local_ended and self._end.candidates.is_told(candidate):
+                self._events.append(LocalCandidate(candidate))
             if candidate.base == candidate.transport_address:
                 for generation in self._generations():
                     generation.add_base(candidate)
@@ -485,7 +488,7 @@ class Agent:
         self._events = [
             event for event in self._events if not isinstance(event, LocalCandidate | EndOfLocalCandidates)
         ]
-        self._events += [LocalCandidate(each) for each in self._end.candidates.all if each.type != "prflx"]
+        self._events += [LocalCandidate(each) for each in self.told_candidates]
         if self._local_ended:
             self._events.append(EndOfLocalCandidates())
 

@@ -18,11 +18,12 @@ class LocalCandidates:
     all         every candidate, in the order in which they became known.
     """
 
-    __slots__ = ("_foundations", "_options", "all", "bases")
+    __slots__ = ("_foundations", "_options", "_public", "all", "bases")
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self._foundations: dict[tuple[str, str, str, str], str] = {}
+        self._public: set[Address] = set()
         self.bases: dict[Address, Candidate] = {}
         self.all: list[Candidate] = []
 
@@ -47,6 +48,22 @@ class LocalCandidates:
             interface=interface,
         )
         return self._add(candidate)
+
+    def confirm(self, base: Address, mapped: Address) -> Candidate | None:
+        """Note that a server sees a socket at its own address, so that a hidden host candidate is public.
+
+        Returns the candidate, if it is to be told now.
+        """
+        known = self.bases.get(base)
+        if known is None or mapped != base or self.is_told(known):
+            return None
+        self._public.add(base)
+        return known
+
+    def is_told(self, candidate: Candidate) -> bool:
+        """Tell whether the peer may learn of a candidate by signaling."""
+        is_hidden = self._options.hide_host and candidate.type == "host"
+        return candidate.type != "prflx" and (not is_hidden or candidate.transport_address in self._public)
 
     def add_tcp(self, base: Address, tcp_type: str, interface: str) -> Candidate | None:
         """Make a host candidate for TCP; None as in add_host, and for an active one of a lite agent.
@@ -157,6 +174,7 @@ class LocalCandidates:
     def remove(self, base: Address) -> bool:
         """Withdraw a base and every candidate that packets leave from there; False if it is none of ours."""
         self.all = [candidate for candidate in self.all if candidate.base != base]
+        self._public.discard(base)
         return self.bases.pop(base, None) is not None
 
     def forget_learned(self) -> None:

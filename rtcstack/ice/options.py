@@ -25,6 +25,10 @@ class Options:
     """Write 0.0.0.0 or ::, port 9, where a candidate would show the address behind it (RFC 8839 section 5.1);
     relay_only does the same."""
 
+    hide_host: bool = False
+    """Tell the peer no host candidate unless a server has seen its address: sockets serve, but only what is
+    public is told (RFC 8828 mode 3). Set hide_related too."""
+
     remote_candidate_filter: Callable[[str, int], bool] | None = None
     """Address and port of the peer -> whether anything may be sent there; it must not raise. Multicast,
     broadcast and unspecified addresses are refused anyway."""

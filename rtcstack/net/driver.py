@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from rtcstack.errors import InvalidState, RTCError
-from rtcstack.net.interfaces import Interface, usable_interfaces
+from rtcstack.net.interfaces import Interface, first_of_each_family, usable_interfaces
 from rtcstack.net.options import Options
 from rtcstack.net.readiness import Watch, wait_for_any
 from rtcstack.net.servers import ServerLinks, ServerSession
@@ -354,4 +354,5 @@ class _Group:
 def _addresses(options: Options) -> list[Interface]:
     if options.bind_addresses is not None:
         return [Interface("", address) for address in options.bind_addresses]
-    return usable_interfaces(time.monotonic(), options.interface_filter)
+    found = usable_interfaces(time.monotonic(), options.interface_filter)
+    return first_of_each_family(found) if options.default_route_only else found

@@ -35,6 +35,10 @@ class Options:
     """Says of each interface address whether to use it; None takes all. Against the candidates of VPNs and
     bridges."""
 
+    default_route_only: bool = False
+    """Use one address of each family only, the one that the default route starts from, or the first where
+    there is no such route (RFC 8828 modes 2 and 3). Says nothing about bind_addresses."""
+
     max_addresses: int = 16
     """Sockets opened for one session at most: each costs a descriptor and, on both sides, a row of
     connectivity checks. Sixteen covers a host on several networks, not the bridges of its forty

@@ -50,6 +50,13 @@ class PeerConnection:
     configuration   keys, all optional (units and defaults: Options of rtcstack.session, rtcstack.sctp
                     and rtcstack.net):
                       iceServers, iceTransportPolicy, certificates          as in Godot and W3C
+                      ip_handling       which addresses are used and told, RFC 8828: "all",
+                                        "default_route_and_private", "default_route", "relay"
+                      remote_candidate_filter       (address, port) -> whether anything may be sent there
+                      ice_lite                      True, on a public address: answer checks only
+                      disconnected_timeout          seconds of silence until DISCONNECTED, 5
+                      consent_timeout               seconds without an answer until FAILED, 7 to 30
+                      max_remote_candidates, max_candidate_pairs, max_early_checks, max_addresses   caps
                       max_message_size, send_buffer, receive_window         bytes
                       mtu                                                   bytes of UDP payload
                       congestion_control                                    "cubic", "newreno" or "bbr"

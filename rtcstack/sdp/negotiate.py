@@ -48,6 +48,7 @@ class LocalParameters:
     max_message_size   largest message that we take, bytes; 0 = any.
     mid                of the data section in a first offer.
     ice_options        an answer repeats only those of them that were offered.
+    ice_lite           our agent answers checks only.
     candidates         gathered so far.
     end_of_candidates  are these all?
     sctp_init          our INIT chunk (draft-hancke-tsvwg-snap); answered only if the peer offers its own.
@@ -64,6 +65,7 @@ class LocalParameters:
     max_message_size: int = 262144
     mid: str = "0"
     ice_options: tuple[str, ...] = ("trickle",)
+    ice_lite: bool = False
     candidates: tuple[CandidateLine, ...] = ()
     end_of_candidates: bool = False
     sctp_init: bytes | None = None
@@ -171,6 +173,8 @@ def _description(
     lines = ["v=0", f"o=- {local.session_id} {version} IN IP4 0.0.0.0", "s=-", "t=0 0"]
     if bundled:
         lines.append(f"a=group:BUNDLE {bundled}")
+    if local.ice_lite:
+        lines.append("a=ice-lite")
     for block in blocks:
         lines += block
     return SessionDescription.parse("\r\n".join(lines))

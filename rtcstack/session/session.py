@@ -73,7 +73,7 @@ class PeerSession(PeerTransport):
         """Our description in force, with the candidates gathered so far; "" before the first."""
         agent = self._agent
         lines = (
-            tuple(self._describe(c, agent.ufrag) for c in agent.local_candidates if c.type != "prflx")
+            tuple(self._describe(candidate, agent.ufrag) for candidate in agent.told_candidates)
             if agent is not None
             else ()
         )
@@ -195,12 +195,18 @@ class PeerSession(PeerTransport):
             password=agent.password,
             fingerprints=(("sha-256", self._certificate.fingerprint("sha-256")),),
             setup=setup,
+            ice_lite=self.options.ice.lite,
             max_message_size=self.options.max_message_size,
             sctp_init=self._prepared.local_init() if self._prepared and self.options.snap else None,
         )
 
     def _refuse_other_peer(self, remote: RemoteParameters) -> None:
-        """Refuse a certificate that is not the one of the DTLS connection that runs (RFC 8842 section 5)."""
+        """Refuse a peer that nothing can come of: the certificate of the DTLS connection that runs stays.
+
+        Source: RFC 8842 section 5; two lite agents would wait for each other's checks.
+        """
+        if remote.ice_lite and self.options.ice.lite:
+            raise SdpError("both sides are ICE-lite, so nobody would check the path: one must not be")
         before = self._negotiator.remote
         if before is not None and set(remote.fingerprints).isdisjoint(before.parameters.fingerprints):
             raise SdpError("the fingerprint has changed: a running connection keeps its certificate")

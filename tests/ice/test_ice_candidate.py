@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtcstack.errors import InvalidParameter, InvalidState
+from rtcstack.errors import InvalidParameter
 from rtcstack.ice import Agent, Candidate, EndOfLocalCandidates, LocalCandidate, Options, Pair, PairState
 from rtcstack.ice.candidate import candidate_priority, normalize, peer_reflexive_priority, reach
 from rtcstack.ice.checklist import Checklist
@@ -93,8 +93,23 @@ def test_host_candidates_are_reported_once() -> None:
     ours.end_of_local_candidates()
     assert ours.take_events() == [LocalCandidate(host), EndOfLocalCandidates()]
     assert ours.take_events() == []
-    with pytest.raises(InvalidState):
-        ours.add_local_address(("10.0.0.2", 1000))
+
+
+def test_what_comes_after_the_end_is_told_with_the_next_restart() -> None:
+    """RFC 8838 §13: no candidate follows the end of candidates in the same generation."""
+    ours = agent()
+    host = ours.add_local_address(("10.0.0.1", 1000))
+    ours.end_of_local_candidates()
+    ours.take_events()
+    late = [
+        ours.add_local_address(("10.0.0.2", 1000)),
+        ours.add_reflexive(("10.0.0.2", 1000), ("198.51.100.1", 1000)),
+        ours.add_relayed(("203.0.113.1", 1000), ("198.51.100.1", 1000)),
+    ]
+    assert None not in late
+    assert ours.take_events() == []
+    ours.restart()
+    assert ours.take_events() == [LocalCandidate(each) for each in (host, *late)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ice_link import A4, A6, Z4, Z6, Link, Packet
 
-from rtcstack.errors import InvalidParameter, InvalidState
+from rtcstack.errors import InvalidParameter
 from rtcstack.ice import Address, Agent, Candidate, IceState, LocalCandidate, Options
 
 MAPPED: Address = ("203.0.113.7", 4242)
@@ -189,11 +189,6 @@ def test_bad_addresses_raise_and_unusable_ones_are_left_out() -> None:
     for unusable in (("0.0.0.0", 1), ("224.0.0.1", 1), ("255.255.255.255", 1)):
         assert a.add_relayed(unusable, MAPPED) is None
         assert a.add_reflexive(A4, unusable) is None
-    a.end_of_local_candidates()
-    with pytest.raises(InvalidState):
-        a.add_relayed(RELAYED, MAPPED)
-    with pytest.raises(InvalidState):
-        a.add_reflexive(A4, MAPPED)
 
 
 additions = st.lists(
@@ -351,3 +346,17 @@ def test_a_lost_relay_is_followed_by_the_next() -> None:
     assert link.a.selected is not None
     assert link.a.selected.local_address == second
     assert link.a.state is link.z.state is IceState.COMPLETED
+
+
+def test_a_hidden_host_candidate_is_told_once_a_server_has_seen_its_address() -> None:
+    """RFC 8828 §5.2 mode 3: no private address is told; what a STUN server sees is public."""
+    a = agent(hide_host=True, hide_related=True)
+    assert a.add_local_address(A4) is not None
+    assert a.take_events() == []
+    mapped = a.add_reflexive(A4, MAPPED)
+    assert mapped is not None
+    assert a.take_events() == [LocalCandidate(mapped)]
+    assert (mapped.related_address, mapped.related_port) == ("0.0.0.0", 9)
+    assert a.add_reflexive(A4, A4) is None
+    assert a.told_candidates == [a.local_candidates[0], mapped]
+    assert [event.candidate.type for event in a.take_events()] == ["host"]

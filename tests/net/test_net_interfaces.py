@@ -9,6 +9,7 @@ import pytest
 from rtcstack.net.interfaces import (
     CACHE_SECONDS,
     Interface,
+    first_of_each_family,
     select_interfaces,
     system_interfaces,
     usable_interfaces,
@@ -56,3 +57,10 @@ def test_a_filter_decides_before_the_fallback() -> None:
 
 def test_the_answer_is_the_same_within_the_period_of_the_cache() -> None:
     assert usable_interfaces(CACHE_SECONDS * 7) == usable_interfaces(CACHE_SECONDS * 7.9)
+
+
+def test_one_address_of_each_family_is_that_of_the_default_route() -> None:
+    """RFC 8828 §5.2 modes 2 and 3; system_interfaces() has those that default routes start from first."""
+    found = interfaces("192.0.2.2", "198.51.100.1", "2001:db8::1", "2001:db8::2")
+    assert first_of_each_family(found) == interfaces("192.0.2.2", "2001:db8::1")
+    assert first_of_each_family([]) == []
