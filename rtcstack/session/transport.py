@@ -90,8 +90,8 @@ class PeerTransport(Gathering):
                 mtu=self.options.mtu,
                 options=self.options.dtls,
             )
-            if remote.sctp_port != 5000:
-                self._prepared = self._make_association(remote_port=remote.sctp_port)
+            assert self._prepared is not None  # as the agent
+            self._prepared.set_remote_port(remote.sctp_port)
             agent.start(now)
             self._connect_deadline = now + self.options.connect_timeout
             self._set_connection_state(ConnectionState.CONNECTING)
@@ -122,15 +122,14 @@ class PeerTransport(Gathering):
 
     def _start_ice(self, *, controlling: bool) -> ice.Agent:
         agent = super()._start_ice(controlling=controlling)
-        self._prepared = self._make_association(remote_port=5000)
+        self._prepared = self._make_association()
         return agent
 
-    def _make_association(self, *, remote_port: int) -> sctp.Association:
+    def _make_association(self) -> sctp.Association:
         options = replace(
             self.options.sctp,
             mtu=(self.options.mtu - dtls.OVERHEAD) & ~3,  # chunks are padded to 4 bytes
             max_message_size=self.options.max_message_size,
-            remote_port=remote_port,
         )
         return sctp.Association(options=options, random_bytes=self._random_bytes)
 
@@ -385,8 +384,8 @@ class PeerTransport(Gathering):
         remote = self._remote
         assert remote is not None  # it named the fingerprint
         peer_init = remote.sctp_init
-        # Our INIT was made for the usual port: with another one there is a new association, and a handshake.
-        if peer_init is None or not self.options.snap or remote.sctp_port != 5000:
+        # libdatachannel copies attributes that it does not know, our own INIT among them, into its answer.
+        if peer_init is None or not self.options.snap or peer_init == association.local_init():
             association.connect(now)
             return
         try:
