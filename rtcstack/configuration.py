@@ -106,6 +106,8 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
                 session = replace(session, close_timeout=_seconds(key, value))
             case "connect_timeout":
                 session = replace(session, connect_timeout=_seconds(key, value))
+            case "restart_timeout":
+                session = replace(session, restart_timeout=_seconds(key, value))
             case "send_buffer":
                 sctp = replace(sctp, send_buffer=_integer(key, value, 1, 1 << 40))
             case "receive_window":

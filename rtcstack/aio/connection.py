@@ -190,7 +190,7 @@ class PeerConnection:
     async def channels(self) -> AsyncIterator[DataChannel]:
         """Iterate over the channels that the other side creates; ends with the connection."""
         while True:
-            await self._waiters.until(lambda: self._incoming or self._is_over)
+            await self._waiters.until(lambda: self._incoming or self._session.is_over)
             if not self._incoming:
                 return
             yield self._incoming.popleft()
@@ -214,7 +214,10 @@ class PeerConnection:
         self._driver.close()
 
     async def closed(self) -> str:
-        """Wait until the connection has failed or is closed, on either side; returns the reason."""
+        """Wait until the connection has failed or is closed, on either side; returns the reason.
+
+        After a failure of the path alone, offer(restart_ice=True) revives it for `restart_timeout` seconds.
+        """
         await self._waiters.until(lambda: self._is_over)
         return self._session.reason
 

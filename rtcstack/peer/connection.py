@@ -62,6 +62,7 @@ class PeerConnection:
                       congestion_control                                    "cubic", "newreno" or "bbr"
                       interleaving, zero_checksum, path_mtu_discovery, snap True, or False to do without
                       close_timeout, connect_timeout                        seconds
+                      restart_timeout   seconds that channels outlive a failed path, for a restart, 60
                       offload, port_range, bind_addresses, interface_filter the sockets
                       mdns                                                  True hides our host addresses
                       libdatachannel                                        the plugin's own keys
@@ -256,7 +257,11 @@ class PeerConnection:
     # -- looking at it -----------------------------------------------------------------------------
 
     def get_connection_state(self) -> ConnectionState:
-        """Return a STATE_* value; STATE_CONNECTED once channels can be used."""
+        """Return a STATE_* value; STATE_CONNECTED once channels can be used.
+
+        STATE_FAILED is not always the end: restart_ice(), here or there, revives a connection whose path has
+        failed for `restart_timeout` seconds; its channels stay open, and what is sent waits.
+        """
         return self._session.connection_state
 
     def get_gathering_state(self) -> GatheringState:

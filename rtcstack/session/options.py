@@ -38,6 +38,11 @@ class SessionOptions:
     """Seconds from the first check to open channels, after which the connection counts as failed.
     ICE and DTLS give up on their own after 39.5 and 30 s; this bounds a peer that never speaks SCTP."""
 
+    restart_timeout: float = 60.0
+    """Seconds that DTLS, the association and the channels outlive their path, once ICE has failed: an ICE
+    restart by either side that finds another one within that time revives them, as W3C has it.  0: they end
+    with the path."""
+
     max_early_candidates: int = 256
     """Most remote candidates kept while there is no remote description."""
 

@@ -66,7 +66,7 @@ class PeerSession(PeerTransport):
     @property
     def signaling_state(self) -> SignalingState:
         """Where the offer/answer exchange stands."""
-        return SignalingState.CLOSED if self._is_over else self._negotiator.state
+        return SignalingState.CLOSED if self._is_ending else self._negotiator.state
 
     @property
     def local_description(self) -> str:
@@ -226,11 +226,14 @@ class PeerSession(PeerTransport):
             self._events.append(SignalingStateChanged(self._signaled))
 
     def _end(self, state: ConnectionState, reason: str) -> None:
-        if self._is_over:
-            return
-        super()._end(state, reason)
-        self._signaling_changed()
-        if state is ConnectionState.FAILED:
+        if not self._is_ending:
+            super()._end(state, reason)
+            self._signaling_changed()
+
+    def _set_connection_state(self, state: ConnectionState, reason: str = "") -> None:
+        has_failed = state is ConnectionState.FAILED and self.connection_state is not state
+        super()._set_connection_state(state, reason)
+        if has_failed:
             _logger.warning("a connection has failed\n%s", self.explain())
 
     # -- looking inside ----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from rtcstack import datachannel, dtls, ice, sctp
 from rtcstack.datachannel import Channel, ChannelConfig, ChannelState
@@ -43,7 +44,18 @@ packet of its own; a quarter of a smaller receive window."""
 
 _AT_ONCE = -math.inf
 
+_UP = (ConnectionState.CONNECTED, ConnectionState.DISCONNECTED)
+
 _logger = logging.getLogger("rtcstack.session")
+
+
+class _Timed(Protocol):
+    """A layer with a clock."""
+
+    @property
+    def deadline(self) -> float: ...
+
+    def handle_timeout(self, now: float) -> object: ...
 
 
 class PeerTransport(Gathering):
@@ -73,6 +85,8 @@ class PeerTransport(Gathering):
         self._window_step = min(_WINDOW_STEP, options.sctp.receive_window // 4)
         self._connect_deadline = math.inf
         self._close_deadline = math.inf
+        # Set by the next take_packets(): ICE fails inside of calls that know no clock.
+        self._revival_deadline: float | None = None
         self._is_ending = False
 
     # -- what descriptions say ---------------------------------------------------------------------
@@ -95,6 +109,8 @@ class PeerTransport(Gathering):
             agent.start(now)
             self._connect_deadline = now + self.options.connect_timeout
             self._set_connection_state(ConnectionState.CONNECTING)
+        elif not self.channels.is_connected and agent.state is ice.IceState.FAILED:
+            self._connect_deadline = now + self.options.connect_timeout
         ours = agent.ufrag
         self._remote = remote
         agent.set_remote_credentials(remote.ufrag, remote.password, lite=remote.ice_lite)
@@ -296,9 +312,11 @@ class PeerTransport(Gathering):
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due: call it when the clock reaches `deadline`."""
-        for layer in (self._agent, self._gatherer, self._dtls, self._association):
+        for layer in self._layers():
             if layer is not None and layer.deadline <= now:
                 layer.handle_timeout(now)
+        if self._revival_deadline is not None and self._revival_deadline <= now:
+            self._end(ConnectionState.FAILED, self.reason)
         if self._connect_deadline <= now:
             self._connect_deadline = math.inf
             self._end(
@@ -320,6 +338,8 @@ class PeerTransport(Gathering):
             self.deadline = math.inf
             return []
         has_more = self._is_ending  # until nothing is left
+        if self._revival_deadline == math.inf:
+            self._revival_deadline = now + self.options.restart_timeout
         out = agent.take_packets(now)
         pair = agent.selected
         if endpoint is not None and pair is not None:
@@ -359,10 +379,19 @@ class PeerTransport(Gathering):
     def _soonest(self) -> float:
         """Find the deadline that comes first of our own and of the layers."""
         deadline = min(self._connect_deadline, self._close_deadline)
-        for layer in (self._agent, self._gatherer, self._dtls, self._association):
+        if self._revival_deadline is not None and self._revival_deadline < deadline:
+            deadline = self._revival_deadline
+        for layer in self._layers():
             if layer is not None and layer.deadline < deadline:
                 deadline = layer.deadline
         return deadline
+
+    def _layers(self) -> tuple[_Timed | None, ...]:
+        """List whose time goes on: without a path the association's stands still, for nothing can be lost."""
+        agent = self._agent
+        if agent is None or agent.selected is None:
+            return agent, self._gatherer, self._dtls
+        return agent, self._gatherer, self._dtls, self._association
 
     def _route(self, batches: Batches, gatherer: Gatherer, now: float) -> Batches:
         """Put what leaves from a relay into what goes to its server, and ask the servers what is due."""
@@ -453,12 +482,17 @@ class PeerTransport(Gathering):
                 if self._dtls is not None and pair.rtt:
                     self._dtls.set_rtt(pair.rtt)
             case ice.StateChanged(ice.IceState.FAILED):
-                self._end(ConnectionState.FAILED, agent.failure_reason)
+                self._lose_path(agent.failure_reason)
+            case ice.StateChanged(ice.IceState.CHECKING):
+                if self.connection_state is ConnectionState.FAILED and not self._is_ending:
+                    self.reason = ""
+                    self._set_connection_state(ConnectionState.CONNECTING)
             case ice.StateChanged(ice.IceState.DISCONNECTED):
                 if self.connection_state is ConnectionState.CONNECTED:
                     self._set_connection_state(ConnectionState.DISCONNECTED, "the peer has gone silent")
             case ice.StateChanged(ice.IceState.CONNECTED | ice.IceState.COMPLETED):
-                if self.connection_state is ConnectionState.DISCONNECTED:
+                self._revival_deadline = None
+                if self.channels.is_connected and not self._is_ending:
                     self._set_connection_state(ConnectionState.CONNECTED)
 
     def _on_dtls(self, event: dtls.Event) -> None:
@@ -515,10 +549,10 @@ class PeerTransport(Gathering):
 
         Idempotent.  The state is CLOSED at once where nothing is connected yet.
         """
-        if self._is_over or self._close_deadline != math.inf:
+        if self._is_ending or self._close_deadline != math.inf:
             return
         association = self._association
-        if association is not None and self.connection_state >= ConnectionState.CONNECTED:
+        if association is not None and self.connection_state in _UP:
             self.channels.stop()
             association.shutdown(now)
             self._close_deadline = now + self.options.close_timeout
@@ -528,24 +562,37 @@ class PeerTransport(Gathering):
     @command
     def abort(self, reason: str = "aborted by this side") -> None:
         """Close the connection now: what has not been delivered is lost; the peer is told."""
-        if self._association is not None and not self._is_over:
+        if self._association is not None and not self._is_ending:
             self._association.abort(reason)
         self._end(ConnectionState.CLOSED, reason)
 
     @property
-    def _is_over(self) -> bool:
-        return self.connection_state in (ConnectionState.FAILED, ConnectionState.CLOSED)
+    def is_over(self) -> bool:
+        """Whether the connection has ended for good; where only its path has failed, a restart revives it."""
+        return self._is_ending
+
+    def _lose_path(self, reason: str) -> None:
+        """Enter FAILED; what ran over the path stays for `restart_timeout` seconds, for another one."""
+        if self._is_ending or self._close_deadline != math.inf or not self.options.restart_timeout:
+            self._end(ConnectionState.FAILED, reason)
+            return
+        self.reason = reason
+        self._connect_deadline = math.inf
+        if self._revival_deadline is None:
+            self._revival_deadline = math.inf
+        self._set_connection_state(ConnectionState.FAILED, reason)
 
     def _require_alive(self) -> None:
-        if self._is_over or self._close_deadline != math.inf:
+        if self._is_ending or self._close_deadline != math.inf:
             raise Closed(f"the connection is closed: {self.reason or 'close() was called'}")
 
     def _end(self, state: ConnectionState, reason: str) -> None:
         """Enter a final state: channels close, and what says goodbye is still sent."""
-        if self._is_over:
+        if self._is_ending:
             return
         self.reason = reason
         self._is_ending = True
+        self._revival_deadline = None
         self._named.clear()
         self._connect_deadline = self._close_deadline = math.inf
         self.channels.disconnect(reason)

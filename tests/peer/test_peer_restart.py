@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from peer_support import Two, take_all
 
-from rtcstack import InvalidState, PeerConnection
+from rtcstack import Closed, InvalidState, PeerConnection
 
 
 def credentials(peer: PeerConnection) -> list[str]:
@@ -76,3 +76,117 @@ def test_a_restart_is_refused_while_an_offer_is_pending() -> None:
     two.a.create_offer()
     with pytest.raises(InvalidState):
         two.a.restart_ice()
+
+
+# -- from FAILED -------------------------------------------------------------------------------------
+
+
+def failed(configuration: dict[str, object] | None = None, **conditions: float) -> Two:
+    """Two peers that were connected, until their path broke for good."""
+    two = Two(configuration, **conditions).connected()
+    two.network.change(loss=1.0)
+    two.chat_a.put_packet(b"before the end")
+    assert two.run(
+        lambda: all(peer.get_connection_state() == peer.STATE_FAILED for peer in two.both), limit=40
+    )
+    return two
+
+
+def is_connected(two: Two) -> bool:
+    return all(peer.get_connection_state() == peer.STATE_CONNECTED for peer in two.both)
+
+
+@pytest.mark.parametrize("side", ["offerer", "answerer"])
+def test_a_restart_by_either_side_revives_a_failed_connection(side: str) -> None:
+    """RFC 8445 §9, webrtc-pc 4.4.3: ICE starts anew; DTLS, the association and the channels are kept."""
+    two = failed()
+    closed: list[str] = []
+    two.chat_a.closed.connect(closed.append)
+    two.chat_a.put_packet(b"while it was gone")
+    states = [two.a.get_connection_state()]
+    two.a.connection_state_changed.connect(states.append)
+    two.network.change(loss=0.0)
+    (two.a if side == "offerer" else two.b).restart_ice()
+    assert two.run(lambda: is_connected(two), limit=2)
+    assert states == [two.a.STATE_FAILED, two.a.STATE_CONNECTING, two.a.STATE_CONNECTED]
+    assert two.run(lambda: two.chat_b.get_available_packet_count() == 2, limit=2)
+    assert take_all(two.chat_b) == [b"before the end", b"while it was gone"]
+    assert two.a.get_failure_reason() == ""
+    assert not closed
+
+
+def test_nothing_is_sent_on_a_failed_path() -> None:
+    """RFC 7675 §5.1: without consent no packet leaves, whatever waits."""
+    two = failed()
+    link = two.network.links[0]
+    sent = [each.stats.sent for each in two.network.links]
+    two.chat_a.put_packet(b"waits")
+    two.run(lambda: False, limit=50)
+    assert [each.stats.sent for each in two.network.links] == sent
+    assert link.stats.sent > 0
+
+
+def test_a_failed_connection_ends_when_no_restart_comes() -> None:
+    two = failed()
+    start = two.network.now
+    assert two.run(lambda: two.chat_a.get_ready_state() == two.chat_a.STATE_CLOSED, limit=100)
+    assert 55 <= two.network.now - start <= 60
+    assert two.a.get_connection_state() == two.a.STATE_FAILED
+    with pytest.raises(Closed):
+        two.a.restart_ice()
+
+
+def test_a_restart_that_finds_nothing_does_not_keep_the_channels_for_longer() -> None:
+    two = failed({"restart_timeout": 50})
+    start = two.network.now
+    two.a.restart_ice()
+    assert two.a.get_connection_state() == two.a.STATE_CONNECTING
+    assert two.run(lambda: two.a.get_connection_state() == two.a.STATE_FAILED, limit=45)
+    assert two.chat_a.get_ready_state() == two.chat_a.STATE_OPEN
+    assert two.run(lambda: two.chat_a.get_ready_state() == two.chat_a.STATE_CLOSED, limit=45)
+    assert two.network.now - start <= 51
+
+
+def test_without_a_restart_timeout_the_channels_end_with_the_path() -> None:
+    two = failed({"restart_timeout": 0})
+    assert two.chat_a.get_ready_state() == two.chat_a.STATE_CLOSED
+    with pytest.raises(Closed):
+        two.a.restart_ice()
+
+
+def test_a_failed_connection_can_be_closed_at_once() -> None:
+    two = failed()
+    two.a.close()
+    assert two.a.get_connection_state() == two.a.STATE_CLOSED
+    assert two.chat_a.get_ready_state() == two.chat_a.STATE_CLOSED
+
+
+def test_a_connection_that_never_came_about_can_be_restarted() -> None:
+    two = Two(loss=1.0)
+    two.a.create_offer()
+    assert two.run(
+        lambda: all(peer.get_connection_state() == peer.STATE_FAILED for peer in two.both), limit=45
+    )
+    two.network.change(loss=0.0)
+    two.b.restart_ice()
+    assert two.run(lambda: is_connected(two), limit=2)
+    two.chat_a.put_packet(b"at last")
+    assert two.run(two.chat_b.get_available_packet_count)
+
+
+def test_a_restart_taken_back_leaves_it_failed() -> None:
+    two = failed()
+    two.a.session_description_created.disconnect(two.b.set_remote_description)
+    two.a.restart_ice()
+    assert two.a.get_connection_state() == two.a.STATE_CONNECTING
+    two.a.set_local_description("rollback", "")
+    assert two.a.get_connection_state() == two.a.STATE_FAILED
+
+
+def test_the_association_does_not_die_of_an_outage_that_a_restart_ends() -> None:
+    """RFC 9260 §8.1 would give up after ten timeouts; without a path there is nothing to time."""
+    two = failed({"restart_timeout": 3600})
+    two.run(lambda: False, limit=3000)
+    two.network.change(loss=0.0)
+    two.a.restart_ice()
+    assert two.run(lambda: is_connected(two) and two.chat_b.get_available_packet_count(), limit=5)
