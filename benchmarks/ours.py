@@ -16,16 +16,22 @@ AT_MOST_1200 = {"path_mtu_discovery": False}
 
 
 def connect(
-    pipe: Connection, offers: bool, options: Mapping[str, Any], configuration: Mapping[str, Any] | None = None
+    pipe: Connection,
+    offers: bool,
+    options: Mapping[str, Any],
+    configuration: Mapping[str, Any] | None = None,
+    *,
+    background: bool = False,
 ) -> tuple[PeerConnection, DataChannel]:
     """Connect through the pipe, candidates trickling.
 
     offers          whether this side makes the offer.
     options         of the channel, which both sides create with the same id.
     configuration   of the connection.
+    background      whether a thread does its I/O.
     Returns the connection and its open channel.
     """
-    peer = PeerConnection({**AT_MOST_1200, **(configuration or {})})
+    peer = PeerConnection({**AT_MOST_1200, **(configuration or {})}, background=background)
     peer.session_description_created.connect(lambda *description: pipe.send(("description", description)))
     peer.ice_candidate_created.connect(lambda *candidate: pipe.send(("candidate", candidate)))
     channel = peer.create_data_channel("benchmark", {"negotiated": True, "id": 1, **options})

@@ -30,11 +30,11 @@ def measure(stack: str, seconds: float) -> dict[str, float]:
     }
 
 
-def ask_ours(pipe: Connection, seconds: float) -> Result:
+def ask_ours(pipe: Connection, seconds: float, background: bool = False) -> Result:
     """Send, wait for the echo, again."""
     import ours
 
-    peer, channel = ours.connect(pipe, True, {})
+    peer, channel = ours.connect(pipe, True, {}, background=background)
     times = []
     cpu = time.process_time()
     end = time.perf_counter() + seconds
@@ -48,11 +48,11 @@ def ask_ours(pipe: Connection, seconds: float) -> Result:
     return {"times": times, "cpu": time.process_time() - cpu}
 
 
-def answer_ours(pipe: Connection, seconds: float) -> Result:
+def answer_ours(pipe: Connection, seconds: float, background: bool = False) -> Result:
     """Send back what comes."""
     import ours
 
-    peer, channel = ours.connect(pipe, False, {})
+    peer, channel = ours.connect(pipe, False, {}, background=background)
     cpu = time.process_time()
     while channel.get_available_packet_count() or not pipe.poll():
         while channel.get_available_packet_count():

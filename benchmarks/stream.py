@@ -46,10 +46,13 @@ def measure(
 
 
 class Numbered:
-    """Messages that start with their number."""
+    """Messages that start with their number.
 
-    def __init__(self, size: int) -> None:
-        self.queue = min(QUEUED_BYTES, QUEUED_MESSAGES * size)
+    size    bytes of each.  queued: bytes that the queue is kept filled with, at most.
+    """
+
+    def __init__(self, size: int, queued: int = QUEUED_BYTES) -> None:
+        self.queue = min(queued, QUEUED_MESSAGES * size)
         self.padding = bytes(size - NUMBER)
         self.size = size
         self.number = 0

@@ -1,5 +1,6 @@
 """The only package with sockets: UDP in batches, the machine's addresses, and the driver of sessions."""
 
+from rtcstack.net.doorbell import Doorbell
 from rtcstack.net.driver import Network, OsNetwork, OsTransport, Session, Transport
 from rtcstack.net.interfaces import Interface
 from rtcstack.net.options import Options
@@ -7,6 +8,7 @@ from rtcstack.net.udp import Address, SocketStats, UdpSocket
 
 __all__ = [
     "Address",
+    "Doorbell",
     "Interface",
     "Network",
     "Options",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from rtcstack.errors import InvalidState, RTCError
+from rtcstack.net.doorbell import Doorbell
 from rtcstack.net.interfaces import Interface, first_of_each_family, usable_interfaces
 from rtcstack.net.options import Options
 from rtcstack.net.readiness import Watch, wait_for_any
@@ -211,6 +212,10 @@ class OsTransport:
                     self._send(local, remote, datagrams)
                 if not packets:
                     break
+        self.drop()
+
+    def drop(self) -> None:
+        """Close the sockets without a word: for the child of a fork, whose parent goes on with them."""
         self._gathered = True
         self._is_full = False
         if self._servers is not None:
@@ -277,10 +282,10 @@ class OsNetwork:
         """
         return OsTransport(session, self.options)
 
-    def wait(self, transports: Sequence[Transport], timeout: float | None) -> list[OsTransport]:
+    def wait(self, transports: Sequence[Transport], timeout: float | None) -> list[OsTransport | Doorbell]:
         """Block until a socket is ready, a session's deadline has come, or time is out.
 
-        transports  transports of any OsNetwork.
+        transports  transports of any OsNetwork, and doorbells.
         timeout     seconds; None for no limit.
         Returns those whose step() is due; none if time is out.
 
@@ -307,7 +312,7 @@ class OsNetwork:
             ready = wait_for_any(list(group.owners), group.blocked(), seconds)
         else:
             ready = group.watch.readable(seconds)
-        due: dict[OsTransport, list[int]] = {}
+        due: dict[OsTransport | Doorbell, list[int]] = {}
         for descriptor in ready:
             due.setdefault(group.owners[descriptor], []).append(descriptor)
         now = time.monotonic()
@@ -329,9 +334,9 @@ class _Group:
     __slots__ = ("_descriptors", "owners", "transports", "watch")
 
     def __init__(self, transports: Sequence[Transport]) -> None:
-        self.transports: list[OsTransport] = []
+        self.transports: list[OsTransport | Doorbell] = []
         for transport in transports:
-            if not isinstance(transport, OsTransport):
+            if not isinstance(transport, OsTransport | Doorbell):
                 raise TypeError(f"{transport!r} belongs to another network: wait for it there")
             self.transports.append(transport)
         self._descriptors = [transport.descriptors for transport in self.transports]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from rtcstack.configuration import encode_text
 from rtcstack.datachannel import Channel, ChannelState
 from rtcstack.errors import Error, InvalidParameter, Unavailable
+from rtcstack.peer.background import BackgroundSession
 from rtcstack.peer.signal import Signal
 from rtcstack.session import PeerSession
 
@@ -45,7 +46,9 @@ class DataChannel:
     STATE_CLOSING = ChannelState.CLOSING
     STATE_CLOSED = ChannelState.CLOSED
 
-    def __init__(self, session: PeerSession, channel: Channel, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, session: PeerSession | BackgroundSession, channel: Channel, clock: Callable[[], float]
+    ) -> None:
         self.opened: Signal[()] = Signal("opened")
         self.closed: Signal[str] = Signal("closed")
         self._buffered_amount_low: Signal[()] | None = None

@@ -12,8 +12,10 @@ from typing import Any
 from rtcstack.configuration import Configuration, read_channel_options, read_configuration
 from rtcstack.datachannel import Channel, ChannelClosed, ChannelOpened, ChannelReceived
 from rtcstack.errors import Error, InvalidParameter
-from rtcstack.net import Network, OsNetwork, Transport
+from rtcstack.net import Doorbell, Network, OsNetwork, Transport
+from rtcstack.peer.background import BackgroundSession, Elsewhere
 from rtcstack.peer.channel import DataChannel
+from rtcstack.peer.io_thread import waiting_bell
 from rtcstack.peer.signal import Signal
 from rtcstack.sdp import SignalingState
 from rtcstack.session import (
@@ -66,6 +68,9 @@ class PeerConnection:
                       offload, port_range, bind_addresses, interface_filter the sockets
                       mdns                                                  True hides our host addresses
                       libdatachannel                                        the plugin's own keys
+    background      True: a daemon thread, one for all such connections of the process, sends and receives;
+                    poll() only hands over what is finished, so that neither latency nor throughput depend
+                    on how often it is called.  False: poll() does everything, and there is no thread.
     network         where the connection lives: the machine's sockets, or a host of rtcstack.testing.
     random_bytes    n -> n bytes; for tests that repeat exactly.  Never predictable ones elsewhere.
 
@@ -104,9 +109,12 @@ class PeerConnection:
         self,
         configuration: Mapping[str, Any] | None = None,
         *,
+        background: bool = False,
         network: Network | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        if background and not isinstance(network, OsNetwork | None):
+            raise InvalidParameter("background: a thread has no use for virtual time: leave out the network")
         self.session_description_created: Signal[str, str] = Signal("session_description_created")
         self.ice_candidate_created: Signal[str, int, str] = Signal("ice_candidate_created")
         self.data_channel_received: Signal[DataChannel] = Signal("data_channel_received")
@@ -115,6 +123,7 @@ class PeerConnection:
         self.signaling_state_changed: Signal[SignalingState] = Signal("signaling_state_changed")
         self.selected_pair_changed: Signal[str, str] = Signal("selected_pair_changed")
         self.ice_candidate_error: Signal[str, int, str] = Signal("ice_candidate_error")
+        self._is_background = background
         self._given_network = network
         self._random_bytes = random_bytes
         self._start(read_configuration({} if configuration is None else configuration))
@@ -132,11 +141,19 @@ class PeerConnection:
 
     def _start(self, chosen: Configuration) -> None:
         network = self._given_network or OsNetwork(chosen.net)
-        session = PeerSession(random_bytes=self._random_bytes, options=chosen.session)
-        self._network, self._session = network, session
-        self._transport: Transport = network.attach(session)
+        self._network = network
+        self._session: PeerSession | BackgroundSession
+        self._transport: Transport
+        if self._is_background and isinstance(network, OsNetwork):
+            background = BackgroundSession(network, random_bytes=self._random_bytes, options=chosen.session)
+            self._session, self._transport = background, Elsewhere()
+            farewell: Callable[[], None] = background.leave
+        else:
+            session = PeerSession(random_bytes=self._random_bytes, options=chosen.session)
+            self._session, self._transport = session, network.attach(session)
+            farewell = partial(_part, session, self._transport)
         # Whoever drops a connection, or ends the program, without close(): the peer is told all the same.
-        self._farewell = weakref.finalize(self, _part, session, self._transport)
+        self._farewell = weakref.finalize(self, farewell)
         self._channels: dict[Channel, DataChannel] = {}
         self._pending: deque[SessionEvent] = deque()
         self._calls: deque[Callable[[], object]] = deque()
@@ -301,7 +318,7 @@ class PeerConnection:
 
     def _deliver(self) -> None:
         """Call the callbacks of what has happened, in order; a poll() inside one of them leaves it to us."""
-        self._pending += self._session.take_events()
+        self._take()
         if self._is_delivering:
             return
         self._is_delivering = True
@@ -311,11 +328,16 @@ class PeerConnection:
                     self._calls.popleft()()
                 else:
                     self._emit(self._pending.popleft())
-                    self._pending += self._session.take_events()
+                    self._take()
         finally:
             self._is_delivering = False
-            # What an exception has left behind is still to be told.
-            self._seen = -1 if self._calls or self._pending else self._session.activity
+            if self._calls or self._pending:
+                self._seen = -1  # what an exception has left behind is still to be told
+
+    def _take(self) -> None:
+        """Take what has happened until now; whatever comes later changes `activity` again."""
+        self._seen = self._session.activity
+        self._pending += self._session.take_events()
 
     def _emit(self, event: SessionEvent) -> None:
         match event:
@@ -368,29 +390,53 @@ def poll(peers: Iterable[PeerConnection], timeout: float = 0.0) -> None:
     timeout     seconds to wait for something to happen, if nothing has yet; 0 never waits.
     """
     peers = tuple(peers)
-    _step(peers, timeout)
+    background = [peer._session for peer in peers if isinstance(peer._session, BackgroundSession)]
+    if not background:
+        _step(peers, timeout)
+    elif timeout > 0:
+        bell = waiting_bell()
+        for session in background:
+            session.bell = bell
+        try:
+            _step(peers, timeout, bell)
+        finally:
+            for session in background:
+                session.bell = None
+    elif len(background) < len(peers):
+        _step(tuple(peer for peer in peers if not peer._is_background), 0.0)
     for peer in peers:
         if peer._session.activity != peer._seen:
             peer._deliver()
 
 
-def _step(peers: tuple[PeerConnection, ...], timeout: float) -> None:
-    """Step those peers that are due, until something concerns one of their applications, or time is out."""
-    owners = {peer._transport: peer for peer in peers if not peer._session.is_finished}
-    if not owners:
+def _step(peers: tuple[PeerConnection, ...], timeout: float, bell: Doorbell | None = None) -> None:
+    """Step those peers that are due, until something concerns one of their applications, or time is out.
+
+    bell        rung when something concerns the application of a background connection.
+    """
+    owners = {
+        peer._transport: peer for peer in peers if not (peer._is_background or peer._session.is_finished)
+    }
+    transports: list[Transport] = list(owners)
+    network = peers[0]._network if peers else OsNetwork()
+    if bell is not None:
+        transports.append(bell)
+        network = next((peer._network for peer in owners.values()), network)
+    elif not owners:
         if timeout > 0:
-            network = peers[0]._network if peers else OsNetwork()
             network.wait((), timeout)
         return
-    transports = list(owners)
-    network = peers[0]._network
     until = network.now() + timeout
     is_over = any([peer._session.activity != peer._seen for peer in peers])  # noqa: C419 - faster
     while True:
         left = 0.0 if is_over else max(0.0, until - network.now())
         is_over = not left
         for transport in network.wait(transports, left):
-            peer = owners[transport]
+            peer = owners.get(transport)
+            if peer is None:
+                transport.step()  # the bell
+                is_over |= any(peer._session.activity != peer._seen for peer in peers)
+                continue
             peer._step()
             if peer._session.activity != peer._seen:
                 is_over = True

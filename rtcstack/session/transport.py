@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
@@ -226,11 +227,32 @@ class PeerTransport(Gathering):
             self.deadline = _AT_ONCE
         return message
 
+    def hand_over(self, channel: Channel) -> deque[tuple[bytes, bool]]:
+        """Hand over all messages of a channel at once, (payload, is_text) each.
+
+        They count as waiting here until release() is called.
+        """
+        messages, channel.incoming = channel.incoming, deque()
+        return messages
+
+    def release(self, size: int) -> None:
+        """Take notice that the application has taken so many bytes of what hand_over() gave; 1 if empty."""
+        channels = self.channels
+        channels.released += size
+        if channels.released - self._released >= self._window_step:
+            self.deadline = _AT_ONCE
+
     def buffered_amount(self, channel: Channel) -> int:
         """Bytes of the channel's messages that are neither acknowledged nor given up yet."""
         if self._association is None or channel.id is None or channel.state is ChannelState.CLOSED:
             return 0
         return self._association.buffered_amount(channel.id)
+
+    @property
+    def total_buffered(self) -> int:
+        """Bytes of all channels' messages that are neither acknowledged nor given up yet."""
+        association = self._association
+        return 0 if association is None else association.total_buffered
 
     @property
     def is_send_buffer_high(self) -> bool:
@@ -335,6 +357,7 @@ class PeerTransport(Gathering):
         """
         agent, endpoint, association = self._agent, self._dtls, self._association
         if agent is None or self.is_finished:
+            self.is_finished = self._is_ending
             self.deadline = math.inf
             return []
         has_more = self._is_ending  # until nothing is left

@@ -40,6 +40,8 @@ CHANGE_NOTHING = {
     "buffered_amount",
     "explain",
     "get_stats",
+    "hand_over",
+    "release",  # as take_message
     "take_events",
     "take_hidden_addresses",
     "take_local_names",
@@ -74,4 +76,17 @@ def test_taking_messages_wants_the_driver_when_the_peer_should_know_of_the_room(
         sessions.a.take_message(sessions.channel_a)
         assert sessions.a.deadline > sessions.now
     sessions.a.take_message(sessions.channel_a)  # 300,000 bytes: more than a quarter of the window
+    assert sessions.a.deadline == -math.inf
+
+
+def test_giving_back_what_was_handed_over_does_the_same():
+    sessions = Sessions().connect()
+    for _ in range(8):
+        sessions.b.send(sessions.channel_b, bytes(50_000), False, sessions.now)
+    sessions.run(1.0)
+    assert list(sessions.a.hand_over(sessions.channel_a)) == [(bytes(50_000), False)] * 8
+    assert not sessions.a.hand_over(sessions.channel_a)
+    sessions.a.release(250_000)
+    assert sessions.a.deadline > sessions.now
+    sessions.a.release(50_000)
     assert sessions.a.deadline == -math.inf
