@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -17,10 +16,12 @@ from rtcstack.sctp.chunks import (
     IMMEDIATE,
     SACK,
     UNORDERED,
+    WHOLE,
     Shutdown,
     read_sack,
     unpack_data,
     unpack_i_data,
+    unpack_sack,
 )
 from rtcstack.sctp.controllers import CONTROLLERS
 from rtcstack.sctp.events import BufferedAmountLow, Event, MessageDropped, ResetDenied
@@ -70,8 +71,6 @@ class Association(LifeCycle):
         if not 0 <= options.sack_delay <= _LONGEST_SACK_DELAY:
             raise InvalidParameter(f"sack_delay {options.sack_delay} s: from 0 to {_LONGEST_SACK_DELAY}")
         super().__init__(options, random_bytes)
-        self.deadline = math.inf
-        """Seconds: when handle_timeout() is to be called; math.inf = never."""
         self._has_news = False  # something has happened since take_packets() had nothing to send
 
     # -- what the application sees --------------------------------------------------------------------------
@@ -128,7 +127,6 @@ class Association(LifeCycle):
         if self.state is CLOSED:
             self._begin_handshake(now)
             self._has_news = True
-            self._rearm()
 
     def set_remote_port(self, port: int) -> None:
         """Learn the peer's SCTP port, which its description tells: 1 to 65535.
@@ -162,7 +160,6 @@ class Association(LifeCycle):
         self._begin(self._handshake.agree(peer_init))
         self._establish(now)
         self._has_news = True
-        self._rearm()
 
     def send(
         self,
@@ -244,7 +241,6 @@ class Association(LifeCycle):
             self._set_state(SHUTDOWN_PENDING)
             self._go_on_shutting_down(now)
             self._has_news = True
-        self._rearm()
 
     def abort(self, reason: str) -> None:
         """End the association at once and tell the peer why; what is queued is lost.
@@ -253,7 +249,6 @@ class Association(LifeCycle):
         """
         self._abort((wire.USER_INITIATED_ABORT, reason.encode()[:512]), f"aborted: {reason}")
         self._has_news = True
-        self._rearm()
 
     def release(self, size: int) -> None:
         """Say that the application has taken so many bytes of messages: the receive window opens again.
@@ -302,11 +297,14 @@ class Association(LifeCycle):
         self.stats.packets_received += len(packets)
         self._heard_at = now
         self._has_news = True
-        i = 0
+        i = at = 0
+        if len(packets) == 1 and self.state is ESTABLISHED:
+            at = self._receive_alone(packets[0], now)
+            if at and at == len(packets[0]):
+                return
         while i < len(packets):
             packet = packets[i]
             link = self._link
-            at = 0
             if link is None or self._over or packet[:8] != self._header_in:
                 at = self._receive_unexpected(packet, now)
                 link = self._link
@@ -314,9 +312,68 @@ class Association(LifeCycle):
                     i += 1
                     continue
             i = self._receive_run(link, packets, i, at, now)
+            at = 0
         if self.state is not ESTABLISHED:
             self._go_on_shutting_down(now)
-        self._rearm()
+
+    def _receive_alone(self, packet: bytes, now: float) -> int:
+        """Take a packet that came alone, as far as it holds a SACK without gaps and a whole message in order.
+
+        A game's messages come like this. _receive_run() would do the same, after preparations that only pay
+        for a long run of packets.
+        Returns where _receive_run() is to go on: 0 for all of it, its length if nothing is left.
+        """
+        size = len(packet)
+        link = self._link
+        if (
+            size < 28
+            or link is None
+            or packet[:8] != self._header_in
+            or not is_intact(packet, self._seed_in, self.options.zero_checksum)
+        ):
+            return 0
+        at = HEADER_SIZE
+        if packet[at] == SACK:
+            _, _, length, cumulative, window, gaps, duplicates = unpack_sack(packet, at)
+            if length != 16 or gaps or duplicates:
+                return at
+            self.stats.sacks_received += 1
+            if not link.sender.receive_sack(cumulative, window, (), (), now):
+                self.stats.drop("SACK of what was never sent")
+            at += 16
+            if at == size:
+                return size
+        if link.agreement.features.interleaving:
+            if packet[at] != I_DATA or size - at <= 20:
+                return at
+            _, flags, length, tsn, stream_id, _, number, ppid = unpack_i_data(packet, at)
+            start = at + 20
+        else:
+            if packet[at] != DATA or size - at <= 16:
+                return at
+            _, flags, length, tsn, stream_id, number, ppid = unpack_data(packet, at)
+            start = at + 16
+        end = at + length
+        receiver = link.receiver
+        received = receiver.received
+        reassembly = receiver.reassembly
+        if (
+            not start < end <= size < end + 4
+            or flags & WHOLE != WHOLE
+            or end - start > reassembly.max_message_size
+            or tsn != (received.cumulative + 1) & U32
+            or received.beyond
+            or stream_id >= link.agreement.inbound
+            or link.reset.deferred_tsn is not None
+            or receiver.room() <= 0
+        ):
+            return at
+        received.cumulative = tsn
+        if flags & IMMEDIATE:
+            receiver.sack_now = True
+        reassembly.add_whole(stream_id, number, ppid, flags, packet[start:end])
+        receiver.took(1, 1, end - start, now)
+        return size
 
     def _receive_run(self, link: Link, packets: list[bytes], i: int, at: int, now: float) -> int:
         """Take packets of the association from packets[i] on, up to one that is not, or that changes it.
@@ -335,6 +392,8 @@ class Association(LifeCycle):
         receiver = link.receiver
         received = receiver.received
         reassembly = receiver.reassembly
+        add_whole = reassembly.add_whole
+        largest = reassembly.max_message_size
         reset = link.reset
         receive_sack = link.sender.receive_sack
         receives = self._receives
@@ -401,6 +460,8 @@ class Association(LifeCycle):
                         chunks += 1
                         if reset.deferred_tsn is not None and reset.holds_back(tsn, stream_id):
                             reset.keep(tsn, stream_id, number, ppid, flags, payload)
+                        elif flags & WHOLE == WHOLE and length <= largest:
+                            add_whole(stream_id, number, ppid, flags, payload)
                         elif interleaving:
                             reassembly.add_interleaved(stream_id, number, ppid, flags, payload)
                         else:
@@ -454,15 +515,18 @@ class Association(LifeCycle):
 
     # -- the clock and packets to the peer ------------------------------------------------------------------
 
-    def _rearm(self) -> None:
-        """Bring the deadline up to date."""
+    @property
+    def deadline(self) -> float:
+        """Seconds: when handle_timeout() is to be called; math.inf = never.
+
+        Found when it is asked for: most of what happens to an association moves a timer, and nobody waits for
+        each.
+        """
         link = self._link
-        timer = self._handshake.timer
         if link is None or self._over or self.state is COOKIE_ECHOED:
-            self.deadline = timer.deadline
-            return
+            return self._handshake.timer.deadline
         sender = link.sender
-        self.deadline = min(
+        return min(
             link.receiver.sack_due,
             sender.t3,
             sender.loss_due,
@@ -503,7 +567,6 @@ class Association(LifeCycle):
             if now >= self._path_mtu.due:
                 self._probe_path(link, now)
             self._go_on_shutting_down(now)
-        self._rearm()
 
     def take_packets(self, now: float) -> list[bytes]:
         """Build the packets that may leave at this instant.
@@ -524,7 +587,6 @@ class Association(LifeCycle):
             self._fill(link, packets, now)
         self._has_news = link is not None and link.sender.has_more
         self.stats.packets_sent += len(packets)
-        self._rearm()
         return packets
 
     def _fill(self, link: Link, packets: list[bytes], now: float) -> None:

@@ -136,6 +136,8 @@ unpack_data = _DATA.unpack_from
 """(packet, at) -> (type, flags, length, tsn, stream_id, ssn, ppid); needs 16 bytes from `at`."""
 unpack_i_data = _I_DATA.unpack_from
 """(packet, at) -> (type, flags, length, tsn, stream_id, reserved, mid, ppid or fsn); needs 20 bytes."""
+unpack_sack = _SACK.unpack_from
+"""(packet, at) -> (type, flags, length, cumulative_tsn, a_rwnd, gap blocks, duplicates); needs 16 bytes."""
 
 
 def read_data(data: bytes, at: int, end: int) -> tuple[int, int, int, int, int, bytes]:
@@ -227,7 +229,7 @@ def read_sack(data: bytes, at: int, end: int) -> tuple[int, int, tuple[int, ...]
     size = end - at
     if size < 16:
         raise WireError(f"SACK of {size} bytes")
-    _, _, _, cumulative, window, n, m = _SACK.unpack_from(data, at)
+    _, _, _, cumulative, window, n, m = unpack_sack(data, at)
     if size != 16 + 4 * (n + m):
         raise WireError(f"SACK of {size} bytes announces {n} gap blocks and {m} duplicates")
     if size == 16:

@@ -90,6 +90,7 @@ class Outstanding:
     newly        bytes of chunks acknowledged by the last acknowledge().
     highest      the highest TSN that the peer has said it has.
     reordering   whether a chunk sent once has been acknowledged after a later one: the path reorders.
+    resend       TSNs that may wait to be sent again, a heap; some of them may have arrived by now.
     resent       TSNs sent again since the owner last emptied it.
     reports      packets' worth of data beyond a gap that the peer has reported since the gap opened.
     newest       transmission of the newest chunk that acknowledge() has ever found acknowledged; newest_tsn
@@ -103,7 +104,6 @@ class Outstanding:
         "_gaps",
         "_judged",
         "_last_gaps",
-        "_resend",
         "_resent",
         "acked",
         "advanced",
@@ -119,6 +119,7 @@ class Outstanding:
         "records",
         "reordering",
         "reports",
+        "resend",
         "resent",
         "rtt_at",
     )
@@ -146,7 +147,7 @@ class Outstanding:
         self._gaps: dict[int, int] = {}
         self._judged = initial_tsn  # chunks before this one were acknowledged, found lost or sent again
         self._resent: deque[tuple[int, Transmission]] = deque()  # sent again, by time
-        self._resend: list[int] = []  # heap of TSNs that are lost
+        self.resend: list[int] = []
 
     def check(self, cumulative: int, gaps: tuple[int, ...]) -> int:
         """Look at a whole SACK before anything is changed by it.
@@ -348,7 +349,7 @@ class Outstanding:
         if limits is not None and record[COUNT] > limits.max_retransmits:
             self.abandon(limits)
         else:
-            heappush(self._resend, tsn)
+            heappush(self.resend, tsn)
 
     def lose_all(self) -> None:
         """Take all that is in flight for lost: the retransmission timer has expired.
@@ -378,7 +379,7 @@ class Outstanding:
         alone    it goes even so, as it would be the only one in its packet: the MTU has become smaller.
         Returns its record, in flight again; None if there is none, or none that fits.
         """
-        resend = self._resend
+        resend = self.resend
         while resend:
             tsn = resend[0]
             record = self.records.get(tsn)
@@ -411,11 +412,6 @@ class Outstanding:
     def has_resent(self) -> bool:
         """Whether a chunk that was sent again may be unacknowledged."""
         return bool(self._resent)
-
-    @property
-    def has_lost(self) -> bool:
-        """Whether a chunk may wait to be sent again."""
-        return bool(self._resend)
 
     def newest_in_flight(self, now: float) -> tuple[int, Record] | None:
         """Give the chunk in flight with the highest TSN that may be sent again, and its TSN."""

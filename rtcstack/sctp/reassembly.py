@@ -56,10 +56,10 @@ class Reassembly:
         "_headless",
         "_held",
         "_mask",
-        "_max_message_size",
         "_next",
         "_open",
         "_partial",
+        "max_message_size",
         "messages",
         "oversized",
         "size",
@@ -71,7 +71,7 @@ class Reassembly:
         self.oversized: list[int] = []
         self.size = 0
         self.stale = 0
-        self._max_message_size = max_message_size or sys.maxsize
+        self.max_message_size = max_message_size or sys.maxsize
         self._mask = U32 if interleaving else U16
         # Stream id -> SSN or MID of the ordered message to deliver next; no entry means 0.
         self._next: dict[int, int] = {}
@@ -96,20 +96,27 @@ class Reassembly:
         oversized, self.oversized = self.oversized, []
         return oversized
 
+    def add_whole(self, stream_id: int, number: int, ppid: int, flags: int, payload: bytes) -> None:
+        """Take a message in one piece, of at most max_message_size bytes; it never raises.
+
+        number    its SSN or MID.
+        """
+        if flags & UNORDERED:
+            self.messages.append((stream_id, ppid, payload))
+        elif number == self._next.get(stream_id, 0) and stream_id not in self._held:
+            self._next[stream_id] = (number + 1) & self._mask
+            self.messages.append((stream_id, ppid, payload))
+        else:
+            self._deliver_in_order(stream_id, number, (stream_id, ppid, payload))
+
     def add(self, tsn: int, stream_id: int, ssn: int, ppid: int, flags: int, payload: bytes) -> None:
         """Take the user data of one DATA chunk.
 
         Raises ProtocolViolation if its TSN continues a message of another stream, SSN or U bit.
         Source: RFC 9260 sections 6.6 and 6.9.
         """
-        if flags & WHOLE == WHOLE and len(payload) <= self._max_message_size:
-            if flags & UNORDERED:
-                self.messages.append((stream_id, ppid, payload))
-            elif ssn == self._next.get(stream_id, 0) and stream_id not in self._held:
-                self._next[stream_id] = (ssn + 1) & U16
-                self.messages.append((stream_id, ppid, payload))
-            else:
-                self._deliver_in_order(stream_id, ssn, (stream_id, ppid, payload))
+        if flags & WHOLE == WHOLE and len(payload) <= self.max_message_size:
+            self.add_whole(stream_id, ssn, ppid, flags, payload)
             return
 
         run = self._current
@@ -127,7 +134,7 @@ class Reassembly:
             run.end = END
         elif self._headless and (right := self._headless.pop(tsn, None)) is not None:
             self._merge(run, right)
-        if run.size > self._max_message_size and run.parts is not None:
+        if run.size > self.max_message_size and run.parts is not None:
             self.size -= _held_by(run)
             run.parts = None
             self.oversized.append(stream_id)
@@ -195,17 +202,10 @@ class Reassembly:
         Raises ProtocolViolation if the same fragment came before or does not fit behind the last one.
         Source: RFC 8260 section 2.2.3.
         """
-        unordered = flags & UNORDERED
-        if flags & WHOLE == WHOLE and len(payload) <= self._max_message_size:
-            if unordered:
-                self.messages.append((stream_id, ppid_or_fsn, payload))
-            elif mid == self._next.get(stream_id, 0) and stream_id not in self._held:
-                self._next[stream_id] = (mid + 1) & U32
-                self.messages.append((stream_id, ppid_or_fsn, payload))
-            else:
-                self._deliver_in_order(stream_id, mid, (stream_id, ppid_or_fsn, payload))
+        if flags & WHOLE == WHOLE and len(payload) <= self.max_message_size:
+            self.add_whole(stream_id, mid, ppid_or_fsn, flags, payload)
             return
-
+        unordered = flags & UNORDERED
         if not unordered and (mid - self._next.get(stream_id, 0)) & U32 >= _HALF32:
             self.stale += 1
             return
@@ -223,7 +223,7 @@ class Reassembly:
                 raise ProtocolViolation(f"two last fragments of message {mid}")
             partial.last = fsn
         self._place(partial, fsn, payload)
-        if partial.size > self._max_message_size and partial.parts is not None:
+        if partial.size > self.max_message_size and partial.parts is not None:
             self.size -= _held_by(partial)
             partial.next_fsn += len(partial.later)
             partial.parts = None

@@ -113,6 +113,8 @@ class SendQueue:
     between
     messages, with it after each chunk.
 
+    current     the stream whose turn it is, None if it has run empty.
+    ready       the other streams with something to send, a heap by the time at which they are due.
     buffered    bytes of all streams accepted, and neither acknowledged nor abandoned.
     low         ids of streams whose amount has fallen to their threshold, in order; the owner empties it.
     packet_cost    bytes of the chunk that fills a packet.
@@ -121,17 +123,17 @@ class SendQueue:
     """
 
     __slots__ = (
-        "_current",
         "_order",
-        "_ready",
         "_virtual_time",
         "buffered",
+        "current",
         "given_up",
         "header_size",
         "interleaving",
         "largest_payload",
         "low",
         "packet_cost",
+        "ready",
         "stats",
         "streams",
     )
@@ -143,8 +145,8 @@ class SendQueue:
         self.low: list[int] = []
         self.given_up: list[Limits] = []
         self.interleaving = False
-        self._current: OutgoingStream | None = None
-        self._ready: list[tuple[float, int, OutgoingStream]] = []
+        self.current: OutgoingStream | None = None
+        self.ready: list[tuple[float, int, OutgoingStream]] = []
         self._order = 0
         self._virtual_time = 0.0
         self.set_mtu(mtu)
@@ -152,7 +154,12 @@ class SendQueue:
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits to be sent for the first time; what is held behind a reset does not count."""
-        return self._current is None and not self._ready
+        return self.current is None and not self.ready
+
+    @property
+    def is_cutting(self) -> bool:
+        """Whether the rest of a message waits of which a part was sent: cut_full() may serve."""
+        return self.current is not None and self.current.offset > 0
 
     def set_mtu(self, mtu: int, interleaving: bool | None = None) -> None:
         """Cut what follows into chunks for packets of this many bytes, as DATA or (interleaving) as I-DATA.
@@ -190,30 +197,30 @@ class SendQueue:
         stream.active = True
         start = stream.finish if stream.finish > self._virtual_time else self._virtual_time
         stream.finish = start + min(len(stream.messages[0][0]), self.largest_payload) / stream.weight
-        if self._current is None and not self._ready:
-            self._current = stream
+        if self.current is None and not self.ready:
+            self.current = stream
         else:
             self._order += 1
-            heappush(self._ready, (stream.finish, self._order, stream))
+            heappush(self.ready, (stream.finish, self._order, stream))
 
     def _switch(self, stream: OutgoingStream) -> OutgoingStream:
         """Pass the turn on if another stream's next chunk is due before the next one of this stream."""
         self._virtual_time = stream.finish
         left = len(stream.messages[0][0]) - stream.offset
         stream.finish += min(left, self.largest_payload) / stream.weight
-        if self._ready[0][0] < stream.finish:
+        if self.ready[0][0] < stream.finish:
             self._order += 1
-            heappush(self._ready, (stream.finish, self._order, stream))
-            stream = self._current = heappop(self._ready)[2]
+            heappush(self.ready, (stream.finish, self._order, stream))
+            stream = self.current = heappop(self.ready)[2]
         return stream
 
     def _next(self) -> OutgoingStream | None:
         """Give the stream whose turn it is, after a stream has run empty."""
-        self._current = None
-        if self._ready:
-            finish, _, self._current = heappop(self._ready)
+        self.current = None
+        if self.ready:
+            finish, _, self.current = heappop(self.ready)
             self._virtual_time = max(self._virtual_time, finish)
-        return self._current
+        return self.current
 
     def fill(
         self,
@@ -241,14 +248,14 @@ class SendQueue:
         header_size = self.header_size
         largest = self.largest_payload
         interleaving = self.interleaving
-        stream = self._current
-        if stream is not None and self._ready and (self.interleaving or not stream.offset):
-            finish, _, other = self._ready[0]
+        stream = self.current
+        if stream is not None and self.ready and (self.interleaving or not stream.offset):
+            finish, _, other = self.ready[0]
             if finish < stream.finish:  # a stream that has become active since the last packet goes first
-                heappop(self._ready)
+                heappop(self.ready)
                 self._order += 1
-                heappush(self._ready, (stream.finish, self._order, stream))
-                stream = self._current = other
+                heappush(self.ready, (stream.finish, self._order, stream))
+                stream = self.current = other
         elif stream is None:
             stream = self._next()
         while stream is not None:
@@ -262,7 +269,7 @@ class SendQueue:
                     records[tsn] = [ABANDONED, 0, b"", stream, limits, sent, 1, b"", 0, 0]
                     tsn += 1
                 self._drop_head(stream)
-                stream = self._current or self._next()
+                stream = self.current or self._next()
                 continue
             length = len(payload)
             if not offset and length <= largest and length + header_size <= room:
@@ -327,12 +334,12 @@ class SendQueue:
                 if not messages:
                     stream.active = False
                     stream = self._next()
-                elif self._ready:
+                elif self.ready:
                     stream = self._switch(stream)
             else:
                 stream.offset = offset + length
                 stream.fragment += 1
-                if interleaving and self._ready:
+                if interleaving and self.ready:
                     stream = self._switch(stream)
         return tsn, size, cost
 
@@ -347,8 +354,8 @@ class SendQueue:
         The other arguments as for fill().
         Returns the chunks; none if fill() is to decide.
         """
-        stream = self._current
-        if stream is None or not stream.offset or (self._ready and self.interleaving):
+        stream = self.current
+        if stream is None or not stream.offset or (self.ready and self.interleaving):
             return []
         payload, ppid, unordered, limits = stream.messages[0]
         offset = stream.offset
@@ -399,11 +406,11 @@ class SendQueue:
         self.forget(stream, len(payload) - offset)
         if not stream.messages:
             stream.active = False
-            if self._current is stream:
-                self._current = None
+            if self.current is stream:
+                self.current = None
             else:
-                self._ready = [entry for entry in self._ready if entry[2] is not stream]
-                self._ready.sort()
+                self.ready = [entry for entry in self.ready if entry[2] is not stream]
+                self.ready.sort()
 
     def discard_rest(self, limits: Limits) -> bool:
         """Drop what is unsent of a message that is given up; tell whether there was something.

@@ -31,7 +31,9 @@ _FAR = 0.01
 """Seconds of round trip from which on asking for a SACK at once is worth the peer's packet."""
 
 _PEER_SACK_DELAY = 0.2
-"""Seconds for which a peer may delay a SACK (RFC 8985 section 7.2, WCDelAckT)."""
+"""Seconds for which a peer may delay a SACK (RFC 8985 section 7.2, WCDelAckT). What is sent after such a
+pause
+may have no follower that would bring its SACK."""
 
 _TIMER_SLACK = 0.002
 """Seconds that a probe waits beyond two round trips, for timers to be late."""
@@ -125,6 +127,7 @@ class Sender:
         self._probe_backoff = 0
         self._rto_max = options.rto_max
         self._sent_at = -math.inf
+        self._asked = False  # the newest packet asks for its SACK at once
         self._credit = 0.0
         self._credit_at = -math.inf
         self._delivered_at = 0.0
@@ -138,7 +141,14 @@ class Sender:
     @property
     def wants_to_send(self) -> bool:
         """Whether take_packets() has something to try; the windows are not looked at."""
-        return self.forward_due or self._tail_probe or not self.queue.is_empty or self.outstanding.has_lost
+        queue = self.queue
+        return bool(
+            queue.current is not None
+            or queue.ready
+            or self.forward_due
+            or self._tail_probe
+            or self.outstanding.resend
+        )
 
     def receive_sack(
         self,
@@ -260,9 +270,10 @@ class Sender:
             self.tail_due = math.inf
             return
         # A peer delays the acknowledgement of a single packet, unless we have asked it not to.
-        delay = _PEER_SACK_DELAY if flight <= self.mtu and srtt < _FAR else _TIMER_SLACK
+        delay = _PEER_SACK_DELAY if flight <= self.mtu and not self._asked else _TIMER_SLACK
+        due = now + 2 * srtt + delay
         # Never later than T3-rtx, which the probe puts off: a probe costs less than a time-out.
-        self.tail_due = min(now + 2 * srtt + delay, self.t3)
+        self.tail_due = due if due < self.t3 else self.t3
 
     def _find_lost(self, now: float) -> None:
         outstanding = self.outstanding
@@ -273,7 +284,9 @@ class Sender:
         if not outstanding.reordering and (
             self._recovering
             or outstanding.reports >= _DUPLICATE_THRESHOLD
-            or len(outstanding.records) <= _DUPLICATE_THRESHOLD  # early retransmit, RFC 5827
+            # Early retransmit, RFC 5827: three chunks or fewer, or all but one packet's worth has arrived.
+            or len(outstanding.records) <= _DUPLICATE_THRESHOLD
+            or (outstanding.flight <= self.queue.packet_cost and self.queue.is_empty)
         ):
             tolerance = 0.0
         self.loss_due = outstanding.find_lost(now + _SLACK, max(rtt.latest, 0.0), tolerance)
@@ -302,11 +315,11 @@ class Sender:
         records = self.outstanding.records
         if not records:
             self.t3 = math.inf
-            return
-        self.t3 = now + self.rtt.rto
-        if len(records) <= _DUPLICATE_THRESHOLD:
+        elif len(records) <= _DUPLICATE_THRESHOLD:
             sent_at = records[self.outstanding.acked + 1][SENT][0]
             self.t3 = max(sent_at + self.rtt.rto, now + _TIMER_SLACK)
+        else:
+            self.t3 = now + self.rtt.rto
 
     def _want_forward(self, now: float) -> None:
         """Ask for a FORWARD-TSN: at once for news, once a round trip for what the peer still lacks."""
@@ -455,8 +468,6 @@ class Sender:
         burst, not for each packet.
         """
         rate = self._pacing_rate()
-        if rate == math.inf:
-            return math.inf
         most = max(2 * self.mtu, rate * _PACING_BURST)
         self._credit = min(self._credit + (now - self._credit_at) * rate, most)
         self._credit_at = now
@@ -493,7 +504,7 @@ class Sender:
         outstanding = self.outstanding
         queue = self.queue
         self.has_more = False
-        if queue.is_empty and not outstanding.has_lost and not self._tail_probe:
+        if queue.current is None and not queue.ready and not outstanding.resend and not self._tail_probe:
             if chunks:
                 packets.append(write_packet(self.header, chunks, self.seed))
             self.pace_due = self.probe_due = math.inf
@@ -509,8 +520,9 @@ class Sender:
             if self._sent_at > -math.inf:
                 congestion.on_idle(now, now - self._sent_at, self.rtt.rto)
         sent = (now, outstanding.delivered, self._delivered_at, self._first_sent_at, not self._limited)
+        packet_cost = queue.packet_cost
         # Whatever the controller says, one packet may be in flight (RFC 9260 section 6.1 B).
-        cwnd = max(congestion.cwnd, queue.packet_cost)
+        cwnd = max(congestion.cwnd, packet_cost)
         if self._tail_probe:
             self._tail_probe = False
             if queue.is_empty or self.peer_window - flight < self.mtu:
@@ -519,12 +531,12 @@ class Sender:
             else:
                 cwnd = max(cwnd, flight + self.mtu)
             self.stats.tail_probes += 1
-        credit = budget = self._pacing_budget(now)
+        credit = budget = math.inf if congestion.pacing_rate == math.inf else self._pacing_budget(now)
         if not flight and budget <= 0:
             budget = 1  # nor does it wait for the rate: without it nothing would be heard of the path
         burst = self.max_burst
         resent = left = 0
-        if outstanding.has_lost:
+        if outstanding.resend:
             while burst and budget > 0 and outstanding.flight < cwnd:
                 record = outstanding.take_lost(room, not chunks, sent, now)
                 if record is not None:
@@ -535,7 +547,7 @@ class Sender:
                     resent += record[SIZE]
                     left += record[COST]
                     self.stats.retransmitted_chunks += 1
-                elif chunks and outstanding.has_lost:
+                elif chunks and outstanding.resend:
                     packets.append(write_packet(header, chunks, seed))
                     burst -= 1
                     chunks = []
@@ -548,11 +560,12 @@ class Sender:
         fill = queue.fill
         needed = min(queue.largest_payload, _OPEN_WINDOW)
         # Ask for a SACK at once where a delayed one would stall us (RFC 7053): when the window is full, and
-        # for the single packets of a distant peer. Near by, the SACK can as well wait for company.
-        thin = 2 * self.mtu if self.rtt.srtt >= _FAR else 0
-        packet_cost = queue.packet_cost
+        # for what follows a pause and may remain alone, if the peer is so far away that its loss should show
+        # soon. In a steady flow the next packet brings the SACK, or the news of a gap.
+        after_pause = not flight and now - self._sent_at >= _PEER_SACK_DELAY
+        lone = 2 * self.mtu if after_pause and _FAR <= self.rtt.least < math.inf else 0
         last = cwnd - packet_cost
-        new = 0
+        new = immediate = 0
         while burst and budget > 0 and flight < cwnd:
             if tsn - outstanding.acked > _MOST_OUTSTANDING:
                 self._limited = False
@@ -562,7 +575,7 @@ class Sender:
             if self.peer_window - flight < needed and (flight or not self._may_probe(now)):
                 self._limited = False
                 break
-            if room == full == base:
+            if room == full == base and queue.is_cutting:
                 most = int(min(burst, (min(last, self.peer_window, flight + budget) - flight) // packet_cost))
                 if most > 1 and (cut := queue.cut_full(most, records, tsn, sent)):
                     packets += write_packets(header, cut, seed)
@@ -574,7 +587,7 @@ class Sender:
                     burst -= len(cut)
                     tsn += len(cut)
                     continue
-            immediate = IMMEDIATE if flight < thin or flight >= last else 0
+            immediate = IMMEDIATE if flight < lone or flight >= last else 0
             tsn, size, cost = fill(chunks, room, records, tsn, sent, now, immediate)
             if queue.given_up:
                 outstanding.next_tsn = tsn
@@ -616,6 +629,7 @@ class Sender:
             else:
                 packets.append(write_packet(header, [self.take_forward_tsn(now)], seed))
         if resent or new:
+            self._asked = bool(immediate)
             self._sent_at = now
             self.stats.retransmitted_bytes += resent
             congestion.on_sent(now, left, flight)

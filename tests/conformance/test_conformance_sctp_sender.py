@@ -280,7 +280,7 @@ def test_lost_data_is_repaired_though_the_window_is_closed():
         z.expect(Data(tsn))
     z.wait(0.1)
     z.send(Sack(0, gaps=((2, 4),), window=0))
-    z.wait(1)
+    z.wait(0.9)
     z.expect(Data(1))
     z.send(Sack(4, window=0))
     z.expect_nothing(30)
@@ -800,8 +800,19 @@ def test_the_application_hears_once_when_the_buffer_runs_low():
 def test_the_i_bit_is_set_where_a_delayed_sack_would_hurt():
     """RFC 7053 §4: a lone message asks for its SACK at once: nothing else would make the peer hurry."""
     a, z = distant()
+    z.wait(0.2)
     a.send()
     z.expect(Data(2, flags="BEI"))
+
+
+def test_the_i_bit_is_not_set_in_a_steady_flow():
+    """RFC 7053 §4: a sender asks only where it gains: the next message brings the SACK of this one anyway."""
+    a, z = distant()
+    for tsn in range(2, 6):
+        z.wait(0.05)
+        z.send(Sack(tsn - 1))
+        a.send()
+        assert "I" not in z.expect(Data(tsn)).flags
 
 
 def test_nothing_is_accepted_after_the_end():

@@ -88,14 +88,58 @@ def test_a_thin_stream_is_repaired_on_the_first_report():
     assert [payload for _, _, payload in s.z.take_messages()] == [b"lost", b"next"]
 
 
-def test_a_distant_peer_is_asked_for_a_sack_at_once_and_a_near_one_is_not():
-    """RFC 7053."""
+def test_a_distant_peer_is_asked_for_a_sack_at_once_after_a_pause_and_a_near_one_is_not():
+    """RFC 7053: a message that may remain alone; the ones that follow soon bring its SACK or report it."""
     s = measured()
+    s.wait(0.25)
     s.a.send(1, 51, b"far", now=s.now)
     assert s.take(s.a)[0][13] & 8
+    s.now += 0.03
+    s.a.send(1, 51, b"soon after", now=s.now)
+    assert not s.take(s.a)[0][13] & 8
     s = connected()
+    s.now += 0.25
     s.a.send(1, 51, b"near", now=s.now)
     assert not s.take(s.a)[0][13] & 8
+
+
+def test_a_steady_flow_needs_one_sack_for_two_packets():
+    """RFC 9260 section 6.2: a SACK waits for the packet that is to come next, 0.15 s at most."""
+    s = connected(path_mtu_limit=0)
+    before = s.z.stats.sacks_sent
+    for _ in range(40):
+        s.a.send(1, 51, bytes(100), now=s.now)
+        s.settle()
+        s.wait(0.05)
+    assert s.z.stats.sacks_sent - before <= 22
+    assert s.a.stats.tail_probes == 0
+    s.wait(0.1)
+    assert s.a.total_buffered == 0
+
+
+def test_a_sack_waits_longer_than_its_delay_only_while_company_is_expected():
+    s = connected(path_mtu_limit=0, sack_delay=0.02)
+    for pause, delay in ((0.0, 0.0), (0.0, 0.02), (0.05, 0.075), (0.05, 0.0), (0.12, 0.02)):
+        s.wait(pause)
+        s.a.send(1, 51, b"x", now=s.now)
+        s.move(s.a)
+        due = s.z.deadline
+        assert (s.move(s.z) == ["SACK"]) == (not delay)
+        if delay:
+            assert due == pytest.approx(s.now + delay)
+
+
+def test_few_bytes_in_flight_are_repaired_on_the_first_report():
+    """RFC 5827 section 3.1: early retransmit counts bytes, so that many small messages are no obstacle."""
+    s = measured()
+    packets = []
+    for number in range(6):
+        s.a.send(1, 51, bytes([number]) * 20, now=s.now)
+        packets += s.take(s.a)
+        s.now += 0.001
+    answer(s, packets[1:2])
+    assert s.move(s.a) == ["I-DATA"]
+    assert s.z.take_messages()[0][2] == bytes(20)
 
 
 def test_reordering_is_learned_and_then_tolerated():
