@@ -406,7 +406,9 @@ class LifeCycle:
     def _establish(self, now: float) -> None:
         self._handshake.timer.stop()
         self._heartbeat_due = now + self.options.heartbeat_interval
-        self._path_mtu.start(now + _PROBE_DELAY)
+        if self._link is not None:
+            features = self._link.agreement.features
+            self._path_mtu.start(now + _PROBE_DELAY, pads=features.interleaving or features.zero_checksum)
         self._set_state(ESTABLISHED)
         self._events.append(Established())
         if self._shutting_down:

@@ -28,7 +28,8 @@ class PathMtu:
 
     The limit is tried first, as most paths carry what their first link does; then the middle of what is left.
     A probe is a HEARTBEAT filled up with PAD, so its loss costs nobody anything and says nothing about
-    congestion.
+    congestion. To a peer that has shown no extension of the last years the filling goes inside the
+    HEARTBEAT, and comes back: there are some (werift) that die of a chunk type that they do not know.
 
     base            bytes of a packet that every path carries.
     limit           bytes beyond which there is no need to search; base or less = do not search.
@@ -39,9 +40,10 @@ class PathMtu:
 
     __slots__ = (
         "_base",
+        "_info",
         "_limit",
         "_losses",
-        "_nonce",
+        "_pads",
         "_probed",
         "_random_bytes",
         "_too_large",
@@ -60,10 +62,15 @@ class PathMtu:
         self._too_large = self._limit + 4  # the smallest size that is known, or taken, not to arrive
         self._probed = 0  # the size that is being tried
         self._losses = 0
-        self._nonce = b""
+        self._info = b""
+        self._pads = True
 
-    def start(self, now: float) -> None:
-        """Begin to search."""
+    def start(self, now: float, *, pads: bool = True) -> None:
+        """Begin to search.
+
+        pads    whether PAD may be sent; False fills the HEARTBEAT.
+        """
+        self._pads = pads
         if self._limit > self._base:
             self.due = now
             self._too_large = self._limit + 4
@@ -88,11 +95,12 @@ class PathMtu:
                 self._too_large = self._limit + 4
                 return []
         self.due = now + timeout
-        self._nonce = self._random_bytes(_NONCE_SIZE)
-        return [
-            Heartbeat.with_info(self._nonce).write(),
-            Pad(self._probed - HEADER_SIZE - _HEARTBEAT_SIZE).write(),
-        ]
+        self._info = self._random_bytes(_NONCE_SIZE)
+        filling = self._probed - HEADER_SIZE - _HEARTBEAT_SIZE
+        if self._pads:
+            return [Heartbeat.with_info(self._info).write(), Pad(filling).write()]
+        self._info += bytes(filling)
+        return [Heartbeat.with_info(self._info).write()]
 
     def _next_size(self) -> int:
         """Give the size to try next; 0 if what is known is close enough."""
@@ -104,9 +112,9 @@ class PathMtu:
 
     def acknowledged(self, info: bytes, now: float) -> bool:
         """Take the information of a HEARTBEAT ACK; tell whether it was that of the probe."""
-        if not self._nonce or info != self._nonce:
+        if not self._info or info != self._info:
             return False
-        self._nonce = b""
+        self._info = b""
         self.mtu = self._probed
         self._probed = self._losses = 0
         self.due = now
@@ -121,6 +129,6 @@ class PathMtu:
             return False
         self.mtu = self._base
         self._probed = self._losses = 0
-        self._nonce = b""
+        self._info = b""
         self.due = now + _RAISE_AFTER
         return True

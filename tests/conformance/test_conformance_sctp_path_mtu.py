@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from sctp_peer import ESTABLISHED, Local, Peer, established, ladder
+from sctp_peer import ESTABLISHED, Local, Peer, established, extensions, ladder
 from sctp_script import Chunk, Data, Heartbeat, HeartbeatAck, Init, InitAck, Pad, Sack, Shutdown
 
 from rtcstack.errors import InvalidParameter, InvalidState
 from rtcstack.sctp import Established
+from rtcstack.sctp import chunks as wire
 
 BASE = 1160
 LIMIT = 1412
+
+MODERN = extensions(wire.RE_CONFIG, wire.FORWARD_TSN, zero_checksum=True)
+"""What a peer announces that surely knows PAD, or skips it."""
 
 
 class Path:
@@ -19,7 +23,7 @@ class Path:
     def __init__(self, carries: int, *, limit: int = LIMIT, **options: object) -> None:
         self.a: Local
         self.z: Peer
-        self.a, self.z = established(path_mtu_limit=limit, **options)
+        self.a, self.z = established(path_mtu_limit=limit, parameters=MODERN, **options)
         self.carries = carries
         self.probes: list[int] = []
         self.sizes: list[int] = []  # of packets with data, arrived or not
@@ -80,6 +84,15 @@ def test_a_probe_is_a_heartbeat_with_padding_alone():
     path.run(5)
     assert path.probes
     assert all(BASE < size <= LIMIT for size in path.probes)
+
+
+def test_a_peer_without_newer_extensions_is_asked_without_pad():
+    """RFC 9260 §3.3.5: PAD may be unknown; the information of a HEARTBEAT comes back whatever it is."""
+    _, z = established(path_mtu_limit=LIMIT)
+    z.wait(1)
+    probe = z.expect(Heartbeat())
+    assert len(z.packet) == LIMIT
+    z.send(HeartbeatAck(probe.info))
 
 
 def test_a_confirmed_size_is_used():
@@ -183,7 +196,7 @@ def test_no_probe_leaves_while_the_association_is_set_up():
 
 def test_no_probe_leaves_after_shutdown():
     """RFC 9260 §8.3: HEARTBEATs, and with them probes, end with SHUTDOWN or SHUTDOWN ACK."""
-    a, z = established(path_mtu_limit=LIMIT)
+    a, z = established(path_mtu_limit=LIMIT, parameters=MODERN)
     a.shutdown()
     z.wait(10)
     while z.is_heard:

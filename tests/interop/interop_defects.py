@@ -15,6 +15,14 @@ class Defect(enum.Enum):
         "it refuses an answer whose sections with port 0 have no ICE, DTLS and RTCP attributes"
     )
     STATE_LAGS_BEHIND = "of a closed call its channels tell at once, its connection state when ICE times out"
+    HEARS_NO_GOODBYE = "neither SHUTDOWN nor close_notify closes its channels or its connection"
+    LOSES_EMPTY_MESSAGES = (
+        "an empty message that it sends takes a stream sequence number and never leaves: the rest is stuck"
+    )
+    RESETS_ONLY_USED_STREAMS = "a stream on which it has sent nothing is not reset when the other side resets"
+    ANNOUNCES_UNORDERED_AS_ORDERED = (
+        "an unordered channel with a limit has an ordered channel type in its DCEP OPEN"
+    )
     HIDES_RELIABILITY = "its API has no getters for ordered, maxRetransmits and maxPacketLifeTime"
 
 
@@ -27,5 +35,17 @@ DEFECTS: dict[str, frozenset[Defect]] = {
     # Between two Chromiums as well, 5 seconds.
     "chromium": frozenset({Defect.STATE_LAGS_BEHIND}),
     "chromium-addresses": frozenset({Defect.STATE_LAGS_BEHIND}),
+    # werift/lib/index.mjs: label.length beside Buffer.from(label); channelType 1 and 2 whatever `ordered`
+    # says; data of length 0 makes no DATA chunk; receiveReconfigParam asks outboundStreamSeq[streamId] first;
+    # receiveChunk of SHUTDOWN tells no channel.
+    "werift": frozenset(
+        {
+            Defect.OPEN_COUNTS_CHARACTERS,
+            Defect.ANNOUNCES_UNORDERED_AS_ORDERED,
+            Defect.LOSES_EMPTY_MESSAGES,
+            Defect.RESETS_ONLY_USED_STREAMS,
+            Defect.HEARS_NO_GOODBYE,
+        }
+    ),
     "rtcstack": frozenset(),
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from interop_sides import Channel, Side
 
-TIMEOUT = 20.0
+TIMEOUT = 40.0
 """Seconds any wait of a test may take; the usual one takes some milliseconds."""
 
 STEP = 0.005

@@ -63,13 +63,13 @@ def _aiortc() -> list[str]:
     return [sys.executable, str(HERE / "peers" / "aiortc_peer.py")]
 
 
-def _libdatachannel() -> list[str]:
+def _node(package: str, program: str) -> list[str]:
     node = shutil.which("node")
     if node is None:
         raise PeerMissingError("Node.js is missing: apt-get install -y nodejs npm")
-    if not (HERE / "node_modules" / "node-datachannel").is_dir():
-        raise PeerMissingError("node-datachannel is missing: npm ci --prefix tests/interop")
-    return [node, str(HERE / "peers" / "libdatachannel_peer.mjs")]
+    if not (HERE / "node_modules" / package).is_dir():
+        raise PeerMissingError(f"{package} is missing: npm ci --prefix tests/interop")
+    return [node, str(HERE / "peers" / program)]
 
 
 def _chromium(*flags: str) -> list[str]:
@@ -83,7 +83,8 @@ def _chromium(*flags: str) -> list[str]:
 
 COMMANDS: dict[str, Callable[[], list[str]]] = {
     "aiortc": _aiortc,
-    "libdatachannel": _libdatachannel,
+    "libdatachannel": lambda: _node("node-datachannel", "libdatachannel_peer.mjs"),
+    "werift": lambda: _node("werift", "werift_peer.mjs"),
     # As users have it: host candidates hide behind names that only multicast DNS resolves.
     "chromium": _chromium,
     "chromium-addresses": lambda: _chromium("--disable-features=WebRtcHideLocalIpsWithMdns"),

@@ -32,6 +32,9 @@ def test_the_end_of_a_call_is_noticed_by_the_other_side(pair: Pair, closed_by: s
 
     closing, staying = (pair.left, pair.right) if closed_by == "us" else (pair.right, pair.left)
     closing.close()
+    if Defect.HEARS_NO_GOODBYE in DEFECTS[staying.name]:
+        pair.until(lambda: closing.state == "closed", f"{closing.name} has closed")
+        return
     pair.until(
         lambda: (
             closing.state == "closed"

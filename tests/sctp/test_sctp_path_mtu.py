@@ -42,6 +42,17 @@ def test_the_search_ends_close_below_what_the_path_carries(carries):
     assert max(tried.count(size) for size in tried) <= 3
 
 
+def test_a_peer_that_may_not_know_pad_gets_the_filling_inside_the_heartbeat():
+    """RFC 9260 section 3.3.5: the information is opaque, whoever answers gives it back."""
+    path = PathMtu(1160, 1412, random.Random(1).randbytes)
+    path.start(0.0, pads=False)
+    (chunk,) = path.probe(path.due, 1.0)
+    assert len(chunk) + 12 == 1412
+    assert not path.acknowledged(chunk[8:24], 0.1)
+    assert path.acknowledged(chunk[8:], 0.1)
+    assert path.mtu == 1412
+
+
 def test_no_search_without_room():
     path = PathMtu(1160, 1160, random.Random(1).randbytes)
     path.start(0.0)
