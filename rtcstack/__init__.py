@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         SdpError,
         Unavailable,
     )
-    from rtcstack.peer import DataChannel, PeerConnection, Signal, WriteMode, poll
+    from rtcstack.peer import DataChannel, PeerConnection, Signal, WriteMode, poll, wait_until_open
     from rtcstack.sdp import SignalingState
     from rtcstack.session import ConnectionState, GatheringState, Stats
 else:
@@ -46,7 +46,14 @@ else:
                 "SdpError",
                 "Unavailable",
             ),
-            "rtcstack.peer": ("DataChannel", "PeerConnection", "Signal", "WriteMode", "poll"),
+            "rtcstack.peer": (
+                "DataChannel",
+                "PeerConnection",
+                "Signal",
+                "WriteMode",
+                "poll",
+                "wait_until_open",
+            ),
             "rtcstack.sdp": ("SignalingState",),
             "rtcstack.session": ("ConnectionState", "GatheringState", "Stats"),
         },
@@ -77,4 +84,5 @@ __all__ = [
     "WriteMode",
     "__version__",
     "poll",
+    "wait_until_open",
 ]

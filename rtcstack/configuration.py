@@ -102,6 +102,8 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
                 session = replace(session, max_message_size=_integer(key, value, 0, 1 << 40))
             case "mtu":
                 session = replace(session, mtu=_integer(key, value, 576, 65_507))
+            case "answer_at_once":
+                session = replace(session, answer_at_once=_flag(key, value))
             case "close_timeout":
                 session = replace(session, close_timeout=_seconds(key, value))
             case "connect_timeout":

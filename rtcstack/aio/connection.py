@@ -15,6 +15,7 @@ from rtcstack.configuration import read_channel_options, read_configuration
 from rtcstack.datachannel import Channel, ChannelClosed, ChannelReceived
 from rtcstack.errors import RTCError
 from rtcstack.net import OsNetwork
+from rtcstack.sdp import SignalingState
 from rtcstack.session import (
     ConnectionState,
     GatheringState,
@@ -133,6 +134,8 @@ class PeerConnection:
         """
         sdp = offer if isinstance(offer, str) else offer[1]
         self._session.set_remote_description("offer", sdp, self._network.now())
+        if self._session.signaling_state is SignalingState.HAVE_REMOTE_OFFER:
+            self._session.create_answer(self._network.now())
         return await self._described(trickle=trickle)
 
     async def accept(self, answer: Description | tuple[str, str] | str) -> None:

@@ -160,6 +160,12 @@ class BackgroundSession:
         """Make an offer, and open the sockets; see PeerSession."""
         self._call(partial(self._negotiate, partial(self._session.create_offer, restart_ice=restart_ice)))
 
+    def create_answer(self, now: float, *, provisional: bool = False) -> None:
+        """Answer the peer's offer, and open the sockets; see PeerSession."""
+        self._call(
+            partial(self._negotiate, partial(self._session.create_answer, now, provisional=provisional))
+        )
+
     def set_local_description(self, kind: str, text: str) -> None:
         """Confirm a description; see PeerSession."""
         self._call(partial(self._session.set_local_description, kind, text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from rtcstack.configuration import Configuration, read_channel_options, read_configuration
-from rtcstack.datachannel import Channel, ChannelClosed, ChannelOpened, ChannelReceived
+from rtcstack.datachannel import Channel, ChannelClosed, ChannelOpened, ChannelReceived, ChannelState
 from rtcstack.errors import Error, InvalidParameter
 from rtcstack.net import Doorbell, Network, OsNetwork, Transport
 from rtcstack.peer.background import BackgroundSession, Elsewhere
@@ -35,7 +36,7 @@ from rtcstack.session import (
     format_address,
 )
 
-__all__ = ["PeerConnection", "poll"]
+__all__ = ["PeerConnection", "poll", "wait_until_open"]
 
 
 class PeerConnection:
@@ -63,6 +64,7 @@ class PeerConnection:
                       mtu                                                   bytes of UDP payload
                       congestion_control                                    "cubic", "newreno" or "bbr"
                       interleaving, zero_checksum, path_mtu_discovery, snap True, or False to do without
+                      answer_at_once                                        False: create_answer() is called
                       close_timeout, connect_timeout                        seconds
                       restart_timeout   seconds that channels outlive a failed path, for a restart, 60
                       offload, port_range, bind_addresses, interface_filter the sockets
@@ -75,7 +77,7 @@ class PeerConnection:
     random_bytes    n -> n bytes; for tests that repeat exactly.  Never predictable ones elsewhere.
 
     Signals, in the order of their events:
-      session_description_created(type, sdp)     "offer" or "answer": bring it to the other side
+      session_description_created(type, sdp)     "offer", "answer" or "pranswer": bring it to the other side
       ice_candidate_created(media, index, name)  bring it to the other side's add_ice_candidate()
       data_channel_received(channel)             the other side has created a channel
       connection_state_changed(state)            a STATE_* value
@@ -124,17 +126,23 @@ class PeerConnection:
         self.selected_pair_changed: Signal[str, str] = Signal("selected_pair_changed")
         self.ice_candidate_error: Signal[str, int, str] = Signal("ice_candidate_error")
         self._is_background = background
+        self._calls: deque[Callable[[], object]] = deque()
         self._given_network = network
         self._random_bytes = random_bytes
         self._start(read_configuration({} if configuration is None else configuration))
 
     def initialize(self, configuration: Mapping[str, Any] | None = None) -> Error:
-        """Start afresh with this configuration; the connection so far is cut, its channels are gone.
+        """Start afresh with this configuration; the connection so far is cut, its channels close.
 
         Raises:
             InvalidParameter, RTCError: a value is not allowed; nothing has changed.
         """
         chosen = read_configuration({} if configuration is None else configuration)
+        self._session.abort("initialize() was called")
+        # What the old connection has still to say means nothing any more, but for the end of its channels.
+        for event in (*self._pending, *self._session.take_events()):
+            if isinstance(event, ChannelClosed):
+                self._emit(event)
         self._farewell()
         self._start(chosen)
         return Error.OK
@@ -156,9 +164,8 @@ class PeerConnection:
         self._farewell = weakref.finalize(self, farewell)
         self._channels: dict[Channel, DataChannel] = {}
         self._pending: deque[SessionEvent] = deque()
-        self._calls: deque[Callable[[], object]] = deque()
         self._is_delivering = False
-        self._seen = 0
+        self._seen = -1 if self._calls else 0
 
     # -- negotiation -------------------------------------------------------------------------------
 
@@ -188,6 +195,20 @@ class PeerConnection:
         self._gather()
         return Error.OK
 
+    def create_answer(self, *, provisional: bool = False) -> Error:
+        """Answer the other side's offer; a signal brings the answer.
+
+        Only with answer_at_once False in the configuration: otherwise set_remote_description() has done it.
+
+        provisional     make a "pranswer": the connection comes up, and another one or the answer follows.
+
+        Raises:
+            InvalidState: no offer waits for an answer, or the connection is closed.
+        """
+        self._session.create_answer(self._network.now(), provisional=provisional)
+        self._gather()
+        return Error.OK
+
     def restart_ice(self) -> Error:
         """Make an offer that looks for a path anew; the one in use carries data until there is one.
 
@@ -214,6 +235,8 @@ class PeerConnection:
 
     def set_remote_description(self, type: str, sdp: str) -> Error:
         """Apply the other side's description; an offer is answered, and a signal brings the answer.
+
+        An offer takes back one of ours that is pending.  The type "rollback" takes back whichever is.
 
         Raises:
             SdpError: the text cannot be read, or does not fit; nothing has changed.
@@ -256,6 +279,15 @@ class PeerConnection:
         """
         poll((self,), timeout)
         return Error.OK
+
+    def wait_until_open(self, timeout: float) -> bool:
+        """Poll until the connection is up and all its channels are open, for at most `timeout` seconds.
+
+        Returns whether they are; False at once when the connection has failed or was closed, for which
+        get_failure_reason() has the reason.  Signaling has to go on meanwhile, in callbacks or another
+        process; two peers of one program need rtcstack.wait_until_open().
+        """
+        return wait_until_open((self,), timeout)
 
     def close(self) -> None:
         """Close the connection: what was sent is delivered first, while poll() is called.
@@ -306,6 +338,12 @@ class PeerConnection:
         return self._session.get_stats()
 
     # -- inside ------------------------------------------------------------------------------------
+
+    @property
+    def _is_open(self) -> bool:
+        return self._session.connection_state is ConnectionState.CONNECTED and all(
+            channel.state is ChannelState.OPEN for channel in self._channels
+        )
 
     def _gather(self) -> None:
         if self._session.wants_sockets:
@@ -407,6 +445,22 @@ def poll(peers: Iterable[PeerConnection], timeout: float = 0.0) -> None:
     for peer in peers:
         if peer._session.activity != peer._seen:
             peer._deliver()
+
+
+def wait_until_open(peers: Iterable[PeerConnection], timeout: float) -> bool:
+    """Poll several connections until all are up and their channels open; see the method of a connection.
+
+    timeout     seconds, at most.
+    """
+    peers = tuple(peers)
+    now = peers[0]._network.now if peers else time.monotonic
+    end = now() + timeout
+    while not all([peer._is_open for peer in peers]):  # noqa: C419 - faster
+        left = end - now()
+        if left <= 0 or any(peer._session.connection_state >= ConnectionState.FAILED for peer in peers):
+            return False
+        poll(peers, left)
+    return True
 
 
 def _step(peers: tuple[PeerConnection, ...], timeout: float, bell: Doorbell | None = None) -> None:

@@ -133,16 +133,17 @@ class SessionDescription:
         if not isinstance(text, str):
             raise SdpError(f"a description is a str, not {type(text).__name__}")
         if len(text) > MAX_TEXT:
-            raise SdpError(f"{len(text)} characters are more than the {MAX_TEXT} allowed")
+            reached = text.count("\n", 0, MAX_TEXT) + 1
+            raise SdpError(f"{len(text)} characters are more than the {MAX_TEXT} allowed", reached)
         # Not splitlines(): U+2028 and its like are no line ends in SDP.
         raw = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         lines = [(number, line) for number, line in enumerate(raw, 1) if line.strip(" \t")]
         for number, line in lines:
             _check_line(line, number)
         if not lines or lines[0][1].rstrip(" \t") != "v=0":
-            raise SdpError("a description begins with v=0", lines[0][0] if lines else 0)
+            raise SdpError("a description begins with v=0", lines[0][0] if lines else 1)
         if len(lines) < 2 or not lines[1][1].startswith("o="):
-            raise SdpError("the line after v=0 is the o= line", lines[1][0] if len(lines) > 1 else 0)
+            raise SdpError("the line after v=0 is the o= line", lines[min(1, len(lines) - 1)][0])
         session_id, session_version = _read_origin(lines[1][1], lines[1][0])
 
         bounds = [at for at, (_, line) in enumerate(lines) if line.startswith("m=")]
@@ -160,6 +161,11 @@ class SessionDescription:
         """Return the text, each line ended with CRLF."""
         sections: list[Section] = [self.session, *self.media]
         return "".join(f"{line}\r\n" for section in sections for line in section.lines)
+
+    @property
+    def last_line(self) -> int:
+        """The number of the last line: what is missing is missing there."""
+        return (self.media[-1] if self.media else self.session).numbers[-1]
 
     def bundled_with(self, section: MediaSection) -> list[MediaSection]:
         """Return the sections of the BUNDLE group that `section` is in, the tagged one first.

@@ -19,6 +19,7 @@ __all__ = [
     "check_answer",
     "check_update",
     "data_section",
+    "line_of",
     "read_remote",
     "write_answer",
     "write_offer",
@@ -277,7 +278,7 @@ def read_remote(description: SessionDescription) -> RemoteParameters:
     """
     section = data_section(description)
     if section is None:
-        raise SdpError("no m=application section offers or accepts webrtc-datachannel")
+        raise SdpError("no m=application section offers or accepts webrtc-datachannel", description.last_line)
     places = _places(description, section)
     ufrag = _require(places, "ice-ufrag", section)
     if not _ufrag(ufrag.value):
@@ -306,6 +307,15 @@ def read_remote(description: SessionDescription) -> RemoteParameters:
         session_id=description.session_id,
         session_version=description.session_version,
     )
+
+
+def line_of(description: SessionDescription, name: str) -> int:
+    """Return the number of the line that gives an attribute of the data section, or else of its m= line."""
+    section = data_section(description)
+    if section is None:
+        return description.last_line
+    found = _find_all(_places(description, section), name)
+    return found[0].line if found else section.line
 
 
 def _places(description: SessionDescription, section: MediaSection) -> list[Section]:
@@ -436,7 +446,10 @@ def check_answer(offer: SessionDescription, answer: SessionDescription) -> Remot
     Source: RFC 8829 §5.8.3, RFC 3264 §6, RFC 9143 §7.4, RFC 8842 §5.4.
     """
     if len(answer.media) != len(offer.media):
-        raise SdpError(f"the answer has {len(answer.media)} m= sections, the offer {len(offer.media)}")
+        raise SdpError(
+            f"the answer has {len(answer.media)} m= sections, the offer {len(offer.media)}",
+            _line_of_section(answer, len(offer.media)),
+        )
     for ours, theirs in zip(offer.media, answer.media, strict=True):
         if theirs.media != ours.media:
             raise SdpError(f"{theirs.media!r} does not answer {ours.media!r}", theirs.line)
@@ -452,7 +465,7 @@ def check_answer(offer: SessionDescription, answer: SessionDescription) -> Remot
             raise SdpError("bundles a section that the offer does not", theirs.line)
     data = data_section(offer)
     if data is None:
-        raise SdpError("the offer has no data section")
+        raise SdpError("the offer has no data section", offer.last_line)
     section = answer.media[data.index]
     if data_section(answer) is not section:
         raise SdpError("the peer has refused the data section", section.line)
@@ -461,36 +474,48 @@ def check_answer(offer: SessionDescription, answer: SessionDescription) -> Remot
     offered = _read_setup(_find(_places(offer, data), "setup"))
     setup = remote.setup or answer_setup(offered)
     if setup in ("actpass", offered):
-        line = _require(_places(answer, section), "setup", section).line
-        raise SdpError(f"a=setup:{setup} does not answer a=setup:{offered}", line)
+        raise SdpError(f"a=setup:{setup} does not answer a=setup:{offered}", line_of(answer, "setup"))
     return dataclasses.replace(remote, mid=data.mid, setup=setup)
 
 
 def check_update(previous: SessionDescription, update: SessionDescription) -> bool:
     """Check a peer's new description against its last one.
 
+    A section that was switched off may come back as another one (recycling), and one that is in use may be
+    switched off.
+
     Returns True if the peer restarts ICE: ufrag and password have changed.
     Raises  SdpError if sections are gone or have changed their meaning, if only one of ufrag and password has
-            changed, or if a new certificate or tls-id comes without an ICE restart.
-    Source: RFC 3264 §8, RFC 8829 §5.8.3 and §5.10, RFC 8839 §4.4.1.1.1.
+            changed, or if a new certificate or tls-id asks for a new DTLS association.
+    Source: RFC 3264 §8, RFC 8829 §5.8.3 and §5.10, RFC 8839 §4.4.1.1.1, RFC 8842 §3.1.
     """
     if len(update.media) < len(previous.media):
-        raise SdpError(f"{len(update.media)} m= sections, where there were {len(previous.media)}")
+        raise SdpError(
+            f"{len(update.media)} m= sections, where there were {len(previous.media)}", update.last_line
+        )
     for old, new in zip(previous.media, update.media, strict=False):
         if not old.rejected and (new.media != old.media or (old.mid and new.mid and new.mid != old.mid)):
             raise SdpError(f"the section was {old.media!r} with mid {old.mid!r} before", new.line)
+    if data_section(previous) is None or data_section(update) is None:
+        return False
     before, after = read_remote(previous), read_remote(update)
     restart = after.ufrag != before.ufrag
-    section = update.media[after.index]
-    places = _places(update, section)
-    restart = after.ufrag != before.ufrag
     if restart != (after.password != before.password):
-        raise SdpError("ice-ufrag and ice-pwd change together", _require(places, "ice-ufrag", section).line)
-    if not restart:
-        # Hashes may be added and left out; nothing in common means another certificate.
-        if not set(after.fingerprints) & set(before.fingerprints):
-            line = _find_all(places, "fingerprint")[0].line
-            raise SdpError("another certificate without an ICE restart", line)
-        if after.tls_id != before.tls_id and after.tls_id is not None and before.tls_id is not None:
-            raise SdpError("another tls-id without an ICE restart", _require(places, "tls-id", section).line)
+        raise SdpError("ice-ufrag and ice-pwd change together", line_of(update, "ice-ufrag"))
+    # Hashes may be added and left out; nothing in common means another certificate.
+    if not set(after.fingerprints) & set(before.fingerprints):
+        raise SdpError(
+            "another certificate needs a new connection: this one keeps its DTLS association",
+            line_of(update, "fingerprint"),
+        )
+    if after.tls_id != before.tls_id and after.tls_id is not None and before.tls_id is not None:
+        raise SdpError(
+            "another tls-id needs a new connection: this one keeps its DTLS association",
+            line_of(update, "tls-id"),
+        )
     return restart
+
+
+def _line_of_section(description: SessionDescription, index: int) -> int:
+    """Return the line at which a section begins, or the last one if there are fewer."""
+    return description.media[index].line if index < len(description.media) else description.last_line

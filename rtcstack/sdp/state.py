@@ -43,17 +43,14 @@ _TRANSITIONS: dict[SignalingState, dict[tuple[str, str], SignalingState]] = {
         ("local", "rollback"): _S.STABLE,
         ("remote", "rollback"): _S.STABLE,
     },
+    # DEVIATION RFC 8829 §5.7: no rollback here, as W3C has it: the transport runs already.
     _S.HAVE_LOCAL_PRANSWER: {
         ("local", "pranswer"): _S.HAVE_LOCAL_PRANSWER,
         ("local", "answer"): _S.STABLE,
-        ("local", "rollback"): _S.STABLE,
-        ("remote", "rollback"): _S.STABLE,
     },
     _S.HAVE_REMOTE_PRANSWER: {
         ("remote", "pranswer"): _S.HAVE_REMOTE_PRANSWER,
         ("remote", "answer"): _S.STABLE,
-        ("local", "rollback"): _S.STABLE,
-        ("remote", "rollback"): _S.STABLE,
     },
     _S.CLOSED: {},
 }

@@ -14,6 +14,7 @@ from rtcstack.session.events import (
     CandidateError,
     GatheringState,
     GatheringStateChanged,
+    LocalCandidate,
     SessionEvent,
 )
 from rtcstack.session.gatherer import Event as ServerEvent
@@ -58,6 +59,7 @@ class Gathering:
         self._named = NamedCandidates(at_once=options.max_names_at_once, in_all=options.max_names)
         self._hidden = HiddenAddresses(random_bytes) if options.hide_addresses else None
         self._ended_remote_ufrag: str | None = None
+        self._media = ("0", 0)  # identification and m-line index of our data section
         self._events: list[SessionEvent] = []
 
     def _pump(self) -> None:
@@ -191,6 +193,18 @@ class Gathering:
             )
         return self._agent
 
+    def _announce_again(self) -> None:
+        """Bring every candidate once more: who ignored the description ignored its candidates, too."""
+        state = self.gathering_state
+        if self._agent is None or state is GatheringState.NEW:
+            return
+        self._set_gathering_state(GatheringState.GATHERING)
+        for candidate in self._agent.told_candidates:
+            line = self._describe(candidate, self._agent.ufrag).write()
+            self._events.append(LocalCandidate(*self._media, line))
+        if state is GatheringState.COMPLETE:
+            self._set_gathering_state(GatheringState.COMPLETE)
+
     def _gather_again(self, agent: ice.Agent) -> None:
         """Announce our candidates under fresh credentials: the sockets and relays are still there."""
         if self.gathering_state is GatheringState.COMPLETE:
@@ -219,5 +233,6 @@ class Gathering:
                 agent.end_of_local_candidates()
 
     def _set_gathering_state(self, state: GatheringState) -> None:
-        self.gathering_state = state
-        self._events.append(GatheringStateChanged(state))
+        if state is not self.gathering_state:
+            self.gathering_state = state
+            self._events.append(GatheringStateChanged(state))

@@ -43,6 +43,9 @@ class SessionOptions:
     restart by either side that finds another one within that time revives them, as W3C has it.  0: they end
     with the path."""
 
+    answer_at_once: bool = True
+    """Answer an offer as soon as it is set, as Godot does; else create_answer() is to be called."""
+
     max_early_candidates: int = 256
     """Most remote candidates kept while there is no remote description."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections.abc import Callable
 
 from rtcstack import ice
-from rtcstack.errors import InvalidParameter, InvalidState, SdpError
+from rtcstack.errors import InvalidParameter, InvalidState
 from rtcstack.sdp import (
+    CandidateLine,
     LocalParameters,
     RemoteParameters,
     SignalingState,
@@ -22,7 +24,7 @@ from rtcstack.session.events import (
     SignalingStateChanged,
 )
 from rtcstack.session.explain import explain
-from rtcstack.session.negotiator import Negotiator, setup_for_answer
+from rtcstack.session.negotiator import Negotiator
 from rtcstack.session.options import SessionOptions
 from rtcstack.session.stats import DtlsStats, PairStats, Stats, channel_stats, counters
 from rtcstack.session.transport import PeerTransport
@@ -55,10 +57,12 @@ class PeerSession(PeerTransport):
         self, *, random_bytes: Callable[[int], bytes], options: SessionOptions = SessionOptions()
     ) -> None:
         super().__init__(random_bytes, options)
-        # Session ids stay below 2**62: Firefox refuses larger ones.
-        self._negotiator = Negotiator(int.from_bytes(random_bytes(8)) >> 2)
+        self._negotiator = Negotiator(int.from_bytes(random_bytes(8)) >> 2, lite=options.ice.lite)
+        # Names the DTLS association, which lasts as long as the session: 20 characters (RFC 8842 section 4).
+        self._tls_id = base64.urlsafe_b64encode(random_bytes(15)).decode()
         self._early_candidates: list[str] = []
         self._is_replaying = False
+        self._was_taken_back = False
         self._signaled = SignalingState.STABLE
 
     # -- negotiation -------------------------------------------------------------------------------
@@ -93,16 +97,30 @@ class PeerSession(PeerTransport):
         self._require_alive()
         if not self._negotiator.has_local and self.channels.is_empty:
             raise InvalidState("there is nothing to negotiate: create a data channel before the offer")
-        agent = self._agent or self._start_ice(controlling=True)
         self._negotiator.require_stable()
-        if restart_ice and self._negotiator.remote is not None:
+        agent = self._agent or self._start_ice(controlling=True)
+        if self._remote is None:
+            agent.set_controlling(True)  # an offer of the peer may have been taken back
+        elif restart_ice:
             agent.restart()
             self._gather_again(agent)
-        text = self._negotiator.offer(self._local_parameters(agent, "actpass"))
-        self._media = self._negotiator.media
-        self._events.append(LocalDescription("offer", text))
-        self._signaling_changed()
+        self._tell("offer", self._negotiator.offer(self._local_parameters(agent, "actpass")))
         self._start_gathering()
+
+    @command
+    def create_answer(self, now: float, *, provisional: bool = False) -> None:
+        """Answer the peer's offer and apply both; LocalDescription brings the text.
+
+        Only where `answer_at_once` is False: otherwise set_remote_description() has done it.
+
+        provisional     make a "pranswer", which starts the transport; another one or the answer may follow.
+
+        Raises:
+            InvalidState: no offer of the peer waits for an answer, or the session is closed.
+        Source: RFC 8829 section 4.1.10.1.
+        """
+        self._require_alive()
+        self._answer("pranswer" if provisional else "answer", now)
 
     @command
     def set_local_description(self, kind: str, text: str) -> None:
@@ -114,41 +132,41 @@ class PeerSession(PeerTransport):
         """
         self._require_alive()
         if kind == "rollback":
-            self._negotiator.rollback()
-            self._media = self._negotiator.media
-            if self._agent is not None:
-                self._agent.abandon_restart()
+            self._roll_back("local")
         else:
             self._negotiator.check_local(kind, text)
-        self._signaling_changed()
 
     @command
     def set_remote_description(self, kind: str, text: str, now: float) -> None:
-        """Apply the peer's description; an offer is answered at once, LocalDescription brings the answer.
+        """Apply the peer's description.
+
+        An offer takes back a pending one of ours; if `answer_at_once` is set it is answered, and
+        LocalDescription brings the answer.  "rollback" takes a pending offer back, whichever side's it is.
 
         Raises:
             SdpError: the text cannot be read or does not fit; nothing has changed.
             InvalidState, InvalidParameter: the type does not fit the signaling state, or is none.
         """
         self._require_alive()
-        if kind == "offer":
-            self._receive_offer(text, now)
-        elif kind in ("answer", "pranswer"):
-            answer = self._negotiator.read_answer(kind, text)
-            self._refuse_other_peer(answer.parameters)
-            setup = "passive" if answer.parameters.setup == "active" else "active"
-            self._negotiator.apply_answer(kind, answer)
-            self._apply_remote(answer.parameters, setup, now)
-        else:
-            raise InvalidParameter(f"unknown remote description type {kind!r}: use offer, answer or pranswer")
-        self._signaling_changed()
-        self._take_early(now)
+        match kind:
+            case "offer":
+                self._take_offer(text)
+                if self.options.answer_at_once:
+                    self._answer("answer", now)
+            case "answer" | "pranswer":
+                self._take_answer(kind, text, now)
+            case "rollback":
+                self._roll_back("remote")
+            case _:
+                raise InvalidParameter(
+                    f"unknown remote description type {kind!r}: use offer, answer, pranswer or rollback"
+                )
 
     @command
     def add_remote_candidate(self, line: str) -> None:
         """Add a candidate of the peer, a "candidate:" line; "" says that no more will come.
 
-        Candidates that come before the remote description are kept until it is here.
+        Candidates that come before the remote description are kept until it is applied.
 
         Raises:
             SdpError: the line is no candidate.
@@ -156,36 +174,74 @@ class PeerSession(PeerTransport):
         """
         self._require_alive()
         candidate = None if is_end_of_candidates(line) else parse_candidate(line)
-        agent, remote = self._agent, self._negotiator.remote
-        known = () if remote is None else (None, remote.parameters.ufrag)
-        is_early = candidate is not None and candidate.ufrag not in known
-        if agent is None or remote is None or (is_early and not self._is_replaying):
-            # Of a description that is still on its way: the first, or one that restarts ICE.
+        agent, remote = self._agent, self._remote
+        if agent is None or remote is None or (not self._is_replaying and self._is_early(candidate, remote)):
             if len(self._early_candidates) < self.options.max_early_candidates:
                 self._early_candidates.append(line)
             else:
                 self.drops["early_overflow"] += 1
         elif candidate is None:
-            self._end_remote(agent, remote.parameters.ufrag)
+            self._end_remote(agent, remote.ufrag)
         else:
-            self._add_remote(agent, candidate, candidate.ufrag or remote.parameters.ufrag)
+            self._add_remote(agent, candidate, candidate.ufrag or remote.ufrag)
 
-    def _receive_offer(self, text: str, now: float) -> None:
-        offer = self._negotiator.read_offer(text)
-        self._refuse_other_peer(offer.parameters)
-        remote = offer.parameters
-        setup = setup_for_answer(remote.setup, self._role)
-        agent = self._agent or self._start_ice(controlling=remote.ice_lite)
-        if self._dtls is None:
-            # An own first offer may just have been rolled back: the answerer is the controlled side.
-            agent.set_controlling(remote.ice_lite)
+    def _is_early(self, candidate: CandidateLine | None, remote: RemoteParameters) -> bool:
+        """Tell whether a candidate belongs to a description that is still to be applied, as in a restart."""
+        if candidate is None or candidate.ufrag is None:
+            return self._negotiator.state is SignalingState.HAVE_REMOTE_OFFER
+        return candidate.ufrag != remote.ufrag
+
+    def _take_offer(self, text: str) -> None:
+        offer = self._negotiator.read_offer(text, self._role)
         if self._negotiator.state is SignalingState.HAVE_LOCAL_OFFER:
-            agent.abandon_restart()
-        self._apply_remote(remote, setup, now)
-        answer = self._negotiator.answer(offer, self._local_parameters(agent, setup))
+            self._roll_back("local")
+        self._negotiator.take_offer(offer)
+        self._signaling_changed()
+
+    def _answer(self, kind: str, now: float) -> None:
+        offer = self._negotiator.require_offer(kind)
+        remote = offer.parameters
+        agent = self._agent or self._start_ice(controlling=False)
+        if remote is not None and remote is not self._remote:
+            if self._remote is None:
+                # An own first offer may have been rolled back: the answerer is the controlled side.
+                agent.set_controlling(remote.ice_lite)
+            self._apply_remote(remote, offer.setup, now)
+        self._tell(kind, self._negotiator.answer(kind, self._local_parameters(agent, offer.setup)))
+        if remote is not None:
+            self._start_gathering()
+            self._take_early(now)
+        elif self._remote is not None:
+            self._end(ConnectionState.CLOSED, "the peer has switched the data channels off")
+
+    def _take_answer(self, kind: str, text: str, now: float) -> None:
+        answer = self._negotiator.read_answer(kind, text, self._role)
+        assert answer.parameters is not None  # an answer that has none does not answer our offer
+        self._negotiator.apply_answer(kind, answer)
+        self._apply_remote(answer.parameters, answer.setup, now)
+        self._signaling_changed()
+        self._take_early(now)
+
+    def _roll_back(self, source: str) -> None:
+        is_ours = self._negotiator.state is SignalingState.HAVE_LOCAL_OFFER
+        self._negotiator.rollback(source)
+        if not is_ours:
+            self._early_candidates.clear()
+        elif self._agent is not None:
+            self._agent.abandon_restart()
+            # The candidates went out for an offer that is void: the next description brings them again.
+            self._was_taken_back = self._remote is None
         self._media = self._negotiator.media
-        self._events.append(LocalDescription("answer", answer))
-        self._start_gathering()
+        self._signaling_changed()
+
+    def _tell(self, kind: str, text: str) -> None:
+        """Hand a description that was made and applied to the application."""
+        self._media = self._negotiator.media
+        self._events.append(LocalDescription(kind, text))
+        self._signaling_changed()
+        if self._was_taken_back:
+            self._was_taken_back = False
+            self._announce_again()
 
     def _local_parameters(self, agent: ice.Agent, setup: str) -> LocalParameters:
         return LocalParameters(
@@ -198,18 +254,8 @@ class PeerSession(PeerTransport):
             ice_lite=self.options.ice.lite,
             max_message_size=self.options.max_message_size,
             sctp_init=self._prepared.local_init() if self._prepared and self.options.snap else None,
+            tls_id=self._tls_id,
         )
-
-    def _refuse_other_peer(self, remote: RemoteParameters) -> None:
-        """Refuse a peer that nothing can come of: the certificate of the DTLS connection that runs stays.
-
-        Source: RFC 8842 section 5; two lite agents would wait for each other's checks.
-        """
-        if remote.ice_lite and self.options.ice.lite:
-            raise SdpError("both sides are ICE-lite, so nobody would check the path: one must not be")
-        before = self._negotiator.remote
-        if before is not None and set(remote.fingerprints).isdisjoint(before.parameters.fingerprints):
-            raise SdpError("the fingerprint has changed: a running connection keeps its certificate")
 
     def _take_early(self, now: float) -> None:
         """Use what came before the remote description."""

@@ -80,7 +80,6 @@ class PeerTransport(Gathering):
         self._association: sctp.Association | None = None
         self._role: str | None = None
         self._remote: RemoteParameters | None = None
-        self._media = ("0", 0)  # identification and m-line index of our data section
         self._early_datagrams: list[bytes] = []
         self._released = 0
         self._window_step = min(_WINDOW_STEP, options.sctp.receive_window // 4)

@@ -147,6 +147,7 @@ def test_we_can_offer_to_a_peer_that_has_offered(text):
 
 def test_every_truncation_parses_or_raises_sdp_error():
     shapes: dict[str, str] = {}
+    lines: list[int] = []
     for name, _, text in DESCRIPTIONS:
         shapes.setdefault(name.split("/")[0], text)
     for text in shapes.values():
@@ -154,9 +155,12 @@ def test_every_truncation_parses_or_raises_sdp_error():
             try:
                 description = SessionDescription.parse(text[:length])
                 read_remote(description)
-            except SdpError:
+            except SdpError as error:
+                lines.append(error.line)
                 continue
             write_answer(description, LOCAL)
+    assert lines
+    assert all(lines)
 
 
 @pytest.mark.parametrize("text", CANDIDATES)

@@ -590,8 +590,8 @@ def test_an_answer_in_the_manner_of_rfc_8843():
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
-        (GOOD + AUDIO.replace("mid:audio", "mid:more"), 0, "3 m= sections, the offer 2"),
-        (GOOD[: GOOD.index("m=app")].replace("BUNDLE 0", "LS audio"), 0, "1 m= sections, the offer 2"),
+        (GOOD + AUDIO.replace("mid:audio", "mid:more"), 20, "3 m= sections, the offer 2"),
+        (GOOD[: GOOD.index("m=app")].replace("BUNDLE 0", "LS audio"), 9, "1 m= sections, the offer 2"),
         (GOOD.replace("m=audio", "m=video"), 6, "'video' does not answer 'audio'"),
         (GOOD.replace("mid:audio", "mid:other"), 6, "mid 'other' does not answer 'audio'"),
         (GOOD.replace("m=audio 0", "m=audio 9"), 6, "switched off"),
@@ -654,7 +654,7 @@ def test_a_data_section_without_mid_gets_one_in_our_offer():
         ([("sctp-port:5000", "sctp-port:5001")], False),
         ([(HEX, HEX + "\na=fingerprint:sha-512 " + bytes(64).hex(":"))], False),
         ([("WXYZ", "ABCD"), ("0123456789012345678901", "1" * 22)], True),
-        ([("WXYZ", "ABCD"), ("0123456789012345678901", "1" * 22), (HEX, HEX[::-1])], True),
+        ([("m=application 9", "m=application 0"), ("a=group:BUNDLE 0\n", "")], False),
         ([("a=setup", "a=tls-id:" + "x" * 20 + "\na=setup")], False),
         ([("a=mid:0\n", ""), ("a=group:BUNDLE 0\n", "")], False),
     ],
@@ -677,9 +677,8 @@ def test_a_new_description_of_a_peer(changes, restart):
         (HEX, HEX[::-1], 12, "another certificate"),
         ("tls-id:y", "tls-id:z", 16, "another tls-id"),
         # 15
-        (OFFER[OFFER.index("m=app") :], "", 0, "0 m= sections, where there were 1"),
+        (OFFER[OFFER.index("m=app") :], "", 5, "0 m= sections, where there were 1"),
         ("mid:0", "mid:7", M_LINE, "'application' with mid '0' before"),
-        ("m=application 9", "m=application 0", 0, "no m=application section"),
     ],
 )
 def test_a_new_description_that_does_not_continue_the_old(old, new, line, says):
@@ -702,3 +701,23 @@ def test_a_switched_off_section_may_be_used_anew():
     with pytest.raises(SdpError, match="was 'video'") as caught:
         check_update(after, before)
     assert caught.value.line == 16
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [(HEX, HEX[::-1], "another certificate"), ("tls-id:y", "tls-id:z", "another tls-id")],
+)
+def test_a_new_dtls_association_is_refused_even_with_an_ice_restart(old, new, says):
+    """RFC 8842 §3.1 allows it; here it needs a new connection, and the error names the line."""
+    before = OFFER + "a=tls-id:" + "y" * 20 + "\n"
+    after = before.replace("WXYZ", "ABCD").replace("0123456789012345678901", "1" * 22).replace(old, new)
+    with pytest.raises(SdpError, match=f"{says} needs a new connection") as caught:
+        check_update(parse(before), parse(after))
+    assert after.split("\n")[caught.value.line - 1].startswith(("a=fingerprint", "a=tls-id"))
+
+
+def test_a_section_in_use_may_be_switched_off():
+    """RFC 8841 §10.5, RFC 3264 §8.2."""
+    off = parse(OFFER.replace("m=application 9", "m=application 0").replace("a=group:BUNDLE 0\n", ""))
+    assert check_update(parse(OFFER), off) is False
+    assert [section.rejected for section in write_answer(off, LOCAL).media] == [True]

@@ -192,12 +192,14 @@ def test_a_candidate_survives_the_wire(candidate):
 @settings(max_examples=120)
 @given(st.text())
 def test_no_text_raises_anything_but_sdp_error(text):
-    for read in (SessionDescription.parse, parse_candidate):
+    lines = []
+    for read, number in ((SessionDescription.parse, ()), (parse_candidate, (7,))):
         for prefix in ("", "v=0\no=- 1 1 IN IP4 0\n", "candidate:", "candidate:1 1 udp 1 ::1 9 typ host "):
             try:
-                read(prefix + text)
-            except SdpError:
-                continue
+                read(prefix + text, *number)
+            except SdpError as error:
+                lines.append(error.line)
+    assert all(lines)
 
 
 @settings(max_examples=120)
@@ -213,6 +215,9 @@ def test_a_damaged_description_raises_sdp_error_or_can_be_answered(data):
     try:
         offer = SessionDescription.parse(text.decode(errors=errors))
         remote = read_remote(offer)
-    except SdpError:
-        return
-    assert check_answer(offer, write_answer(offer, LOCAL)).index == remote.index
+    except SdpError as error:
+        line = error.line
+    else:
+        line = 1
+        assert check_answer(offer, write_answer(offer, LOCAL)).index == remote.index
+    assert line > 0

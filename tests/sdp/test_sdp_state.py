@@ -24,10 +24,10 @@ ALLOWED = {
     (LOCAL_PRANSWER, "local", "answer"): STABLE,
     (REMOTE_PRANSWER, "remote", "pranswer"): REMOTE_PRANSWER,
     (REMOTE_PRANSWER, "remote", "answer"): STABLE,
-    # §5.7: from any state but stable, and whichever side asks for it.
+    # §5.7: whichever side asks for it; not from a provisional answer, which has started the transport.
     **{
         (state, source, "rollback"): STABLE
-        for state in (LOCAL_OFFER, REMOTE_OFFER, LOCAL_PRANSWER, REMOTE_PRANSWER)
+        for state in (LOCAL_OFFER, REMOTE_OFFER)
         for source in ("local", "remote")
     },
 }

@@ -5,17 +5,20 @@ from __future__ import annotations
 import random
 
 from rtcstack.datachannel import Channel, ChannelConfig
-from rtcstack.session import LocalCandidate, LocalDescription, PeerSession, SessionEvent
+from rtcstack.session import LocalCandidate, LocalDescription, PeerSession, SessionEvent, SessionOptions
 
+DEFAULTS = SessionOptions()
 ADDRESS_A, ADDRESS_B = ("10.0.0.1", 5001), ("10.0.0.2", 5002)
 
 
 class Sessions:
     """Session `a` offers, `b` answers; each has a negotiated channel with id 1."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: SessionOptions = DEFAULTS) -> None:
         self.now = 0.0
-        self.a, self.b = (PeerSession(random_bytes=random.Random(name).randbytes) for name in "ab")
+        self.a, self.b = (
+            PeerSession(random_bytes=random.Random(name).randbytes, options=options) for name in "ab"
+        )
         self.channel_a, self.channel_b = (
             session.create_channel(ChannelConfig("chat", negotiated=True), 1, self.now)
             for session in (self.a, self.b)
@@ -24,12 +27,17 @@ class Sessions:
 
     def connect(self) -> Sessions:
         self.a.create_offer()
-        for session, address in ((self.a, ADDRESS_A), (self.b, ADDRESS_B)):
-            self.exchange()
-            session.add_local_address(address)
-            session.end_of_local_candidates()
+        self.exchange()
+        self.gather()
         self.run(5.0)
         return self
+
+    def gather(self) -> None:
+        """Give each session its one address."""
+        for session, address in ((self.a, ADDRESS_A), (self.b, ADDRESS_B)):
+            session.add_local_address(address)
+            session.end_of_local_candidates()
+            self.exchange()
 
     def exchange(self) -> None:
         """Do the signaling."""

@@ -20,6 +20,7 @@ COMMANDS: dict[str, Callable[[Sessions], object]] = {
     "add_remote_candidate": lambda s: s.a.add_remote_candidate(""),
     "close": lambda s: s.a.close(s.now),
     "close_channel": lambda s: s.a.close_channel(s.channel_a),
+    "create_answer": lambda s: s.a.create_answer(s.now),
     "create_channel": lambda s: s.a.create_channel(ChannelConfig("more"), None, s.now),
     "create_offer": lambda s: s.a.create_offer(),
     "end_of_local_candidates": lambda s: s.a.end_of_local_candidates(),
