@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         SdpError,
         Unavailable,
     )
+    from rtcstack.net import UdpMux
     from rtcstack.peer import DataChannel, PeerConnection, Signal, WriteMode, poll, wait_until_open
     from rtcstack.sdp import SignalingState
     from rtcstack.session import ConnectionState, GatheringState, Stats
@@ -46,6 +47,7 @@ else:
                 "SdpError",
                 "Unavailable",
             ),
+            "rtcstack.net": ("UdpMux",),
             "rtcstack.peer": (
                 "DataChannel",
                 "PeerConnection",
@@ -80,6 +82,7 @@ __all__ = [
     "Signal",
     "SignalingState",
     "Stats",
+    "UdpMux",
     "Unavailable",
     "WriteMode",
     "__version__",

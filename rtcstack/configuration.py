@@ -12,6 +12,7 @@ from rtcstack import dtls
 from rtcstack.datachannel import LABEL_LIMIT, ChannelConfig
 from rtcstack.errors import Error, InvalidParameter, RTCError
 from rtcstack.net import Options as NetOptions
+from rtcstack.net import UdpMux
 from rtcstack.net.mdns import INSTALL as INSTALL_MDNS
 from rtcstack.net.mdns import is_installed as is_mdns_installed
 from rtcstack.sctp import Options as SctpOptions
@@ -39,6 +40,8 @@ class Configuration:
 
     session: SessionOptions = field(default_factory=SessionOptions)
     net: NetOptions = field(default_factory=NetOptions)
+    udp_mux: UdpMux | None = None
+    """The port to share; it has its own sockets, and options for them."""
 
 
 def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
@@ -54,6 +57,7 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
     _expect(isinstance(configuration, Mapping), "configuration", configuration, "a dictionary")
     session, sctp, net = SessionOptions(), SctpOptions(), NetOptions()
     ice = session.ice
+    udp_mux: UdpMux | None = None
     for key, value in configuration.items():
         match key:
             case "iceServers":
@@ -146,6 +150,9 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
                     callable(value), key, value, "a function of an Interface that tells whether to use it"
                 )
                 net = replace(net, interface_filter=value)
+            case "udp_mux":
+                _expect(isinstance(value, UdpMux), key, value, "a rtcstack.UdpMux")
+                udp_mux = value
             case "libdatachannel":
                 session, net = _read_libdatachannel(value, session, net)
             case "bundlePolicy":
@@ -168,7 +175,11 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
             f"disconnected_timeout: {ice.disconnected_after:g} is not allowed: give at most consent_timeout,"
             f" {ice.consent_expiry:g} seconds"
         )
-    return Configuration(replace(session, ice=ice, sctp=sctp), net)
+    if udp_mux is not None and net != NetOptions():
+        raise InvalidParameter(
+            "udp_mux has sockets of its own: give it offload, port_range, bind_addresses, interface_filter"
+        )
+    return Configuration(replace(session, ice=ice, sctp=sctp), net, udp_mux)
 
 
 def read_channel_options(label: str, options: Mapping[str, Any]) -> tuple[ChannelConfig, int | None]:

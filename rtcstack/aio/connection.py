@@ -61,7 +61,8 @@ class PeerConnection:
     Leaving the block delivers what was sent and closes; leaving it by an exception cuts the connection.
 
     configuration   as of rtcstack.PeerConnection.
-    network         the sockets' options, if they are shared; None makes them from the configuration.
+    network         the sockets' options, if they are shared, or a UdpMux; None makes them from the
+                    configuration.
     random_bytes    n -> n bytes; for tests that repeat exactly.
 
     Raises:
@@ -77,7 +78,7 @@ class PeerConnection:
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         chosen = read_configuration(configuration or {})
-        self._network = network or OsNetwork(chosen.net)
+        self._network = network or chosen.udp_mux or OsNetwork(chosen.net)
         self._session = PeerSession(random_bytes=random_bytes, options=chosen.session)
         self._driver = Driver(self._network, self._network.attach(self._session), self._stepped)
         self._channels: dict[Channel, DataChannel] = {}

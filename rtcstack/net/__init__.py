@@ -3,13 +3,17 @@
 from rtcstack.net.doorbell import Doorbell
 from rtcstack.net.driver import Network, OsNetwork, OsTransport, Session, Transport
 from rtcstack.net.interfaces import Interface
+from rtcstack.net.mux import MuxTransport, UdpMux
 from rtcstack.net.options import Options
+from rtcstack.net.routes import MuxDrops
 from rtcstack.net.udp import Address, SocketStats, UdpSocket
 
 __all__ = [
     "Address",
     "Doorbell",
     "Interface",
+    "MuxDrops",
+    "MuxTransport",
     "Network",
     "Options",
     "OsNetwork",
@@ -17,5 +21,6 @@ __all__ = [
     "Session",
     "SocketStats",
     "Transport",
+    "UdpMux",
     "UdpSocket",
 ]

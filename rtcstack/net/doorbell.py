@@ -12,10 +12,10 @@ __all__ = ["Doorbell"]
 class Doorbell:
     """A pair of sockets that OsNetwork.wait() takes beside transports; step() is due when it was rung.
 
-    descriptors, deadline, is_blocked, readable     as of OsTransport.
+    descriptors, deadline, is_blocked, readable, hub    as of OsTransport.
     """
 
-    __slots__ = ("_inside", "_outside", "deadline", "descriptors", "is_blocked", "readable")
+    __slots__ = ("_inside", "_outside", "deadline", "descriptors", "hub", "is_blocked", "readable")
 
     def __init__(self) -> None:
         self._inside, self._outside = socket.socketpair()
@@ -24,6 +24,7 @@ class Doorbell:
         self.descriptors = [self._inside.fileno()]
         self.deadline = math.inf
         self.is_blocked = False
+        self.hub = None
         self.readable: list[int] | None = None
 
     def __del__(self) -> None:

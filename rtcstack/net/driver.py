@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
 
-from rtcstack.errors import InvalidState, RTCError
+from rtcstack.errors import RTCError
 from rtcstack.net.doorbell import Doorbell
+from rtcstack.net.group import Group, Hub, Waiter
 from rtcstack.net.interfaces import Interface, first_of_each_family, usable_interfaces
 from rtcstack.net.options import Options
-from rtcstack.net.readiness import Watch, wait_for_any
+from rtcstack.net.readiness import Watch
 from rtcstack.net.servers import ServerLinks, ServerSession
-from rtcstack.net.udp import Address, SocketStats, UdpSocket, bind
+from rtcstack.net.udp import Address, SocketStats, bind
 
-__all__ = ["Network", "OsNetwork", "OsTransport", "Session", "Transport"]
+__all__ = ["Network", "OsNetwork", "OsTransport", "Port", "Session", "Transport", "addresses_to_bind"]
 
 _STEP_DATAGRAMS = 512
 """Datagrams that one step() moves before it returns, 5 to 20 ms of work: a long queue must not hold a game's
@@ -36,8 +37,22 @@ class Session(ServerSession, Protocol):
     def deadline(self) -> float:
         """When handle_timeout() and take_packets() are due: -inf for at once, math.inf for never."""
 
-    def add_local_address(self, address: Address, interface: str = "") -> object:
-        """Take notice of a socket."""
+    @property
+    def local_credentials(self) -> tuple[str, str] | None:
+        """ICE username fragment and password of the session; None while it has none."""
+
+    woken: Callable[[], object] | None
+    """To be called when `deadline` becomes -inf."""
+
+    def add_local_address(self, address: Address, interface: str = "", *, is_shared: bool = False) -> object:
+        """Take notice of a socket, which other sessions may have too."""
+
+    @property
+    def wants_relay_address(self) -> bool:
+        """Whether a TURN server needs a socket that is not shared."""
+
+    def add_relay_address(self, address: Address) -> object:
+        """Take notice of a socket for TURN servers."""
 
     def end_of_local_candidates(self) -> object:
         """Take notice that no more sockets will come."""
@@ -46,7 +61,44 @@ class Session(ServerSession, Protocol):
         """Do what is due at `deadline` (math.inf: nothing is)."""
 
     def take_packets(self, now: float) -> list[tuple[Address, Address, list[bytes]]]:
-        """Hand over (local, remote, datagrams) to send now; what is left stays due."""
+        """Hand over (local, remote, datagrams) to send now; what is left stays due.
+
+        One triple has STUN messages or other datagrams, not both.
+        """
+
+    def abort(self, reason: str) -> object:
+        """End at once; take_packets() has what the peer is told."""
+
+
+class Port(Protocol):
+    """What a transport sends by and receives from: a socket, or its part of a shared one."""
+
+    @property
+    def address(self) -> Address:
+        """Where it is bound."""
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether the last receive() took all there was."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether datagrams wait until the kernel takes them."""
+
+    def fileno(self) -> int:
+        """File descriptor that is the transport's own; -1 if there is none."""
+
+    def receive(self) -> list[tuple[Address, list[bytes]]]:
+        """Take what has arrived: (remote, datagrams)."""
+
+    def send(self, remote: Address, datagrams: list[bytes]) -> bool:
+        """Send in order; returns whether nothing waits."""
+
+    def flush(self) -> bool:
+        """Send what waits; returns whether nothing waits any more."""
+
+    def close(self) -> None:
+        """Give it back."""
 
 
 class Transport(Protocol):
@@ -107,11 +159,16 @@ class OsTransport:
         """Those that can be read, where a wait has found out already; the next step() uses it up."""
         self._session = session
         self._options = options
-        self._sockets: dict[Address, UdpSocket] = {}
+        self._sockets: dict[Address, Port] = {}
         self._servers: ServerLinks | None = None
         self._is_full = False
         self._gathered = False
         self._watch_sockets()
+
+    @property
+    def hub(self) -> Hub | None:
+        """Who has the sockets that it shares with others."""
+        return None
 
     @property
     def deadline(self) -> float:
@@ -128,7 +185,7 @@ class OsTransport:
 
     def blocked_descriptors(self) -> list[int]:
         """File descriptors whose writability makes step() due."""
-        blocked = [sock.fileno() for sock in self._sockets.values() if sock.is_blocked]
+        blocked = [descriptor for descriptor, sock in self._by_descriptor.items() if sock.is_blocked]
         return blocked if self._servers is None else blocked + self._servers.blocked_descriptors()
 
     def gather(self) -> None:
@@ -142,8 +199,18 @@ class OsTransport:
         if self._gathered:
             return
         self._gathered = True
+        exhausted = self._open()
+        self._watch_sockets()
+        self._session.end_of_local_candidates()
+        if self._session.asks_servers:
+            self._link_servers()
+        if exhausted is not None and not self._sockets:
+            raise exhausted
+
+    def _open(self) -> RTCError | None:
+        """Open the sockets and tell the session; returns what is to be raised if there are none."""
         exhausted: RTCError | None = None
-        for interface in _addresses(self._options):
+        for interface in addresses_to_bind(self._options):
             if len(self._sockets) == self._options.max_addresses:
                 break
             try:
@@ -155,12 +222,7 @@ class OsTransport:
                 continue
             self._sockets[sock.address] = sock
             self._session.add_local_address(sock.address, interface.name)
-        self._watch_sockets()
-        self._session.end_of_local_candidates()
-        if self._session.asks_servers:
-            self._link_servers()
-        if exhausted is not None and not self._sockets:
-            raise exhausted
+        return exhausted
 
     def step(self) -> bool:
         """Receive what has arrived, do what is due, and send, until nothing is left or 500 datagrams moved.
@@ -168,11 +230,7 @@ class OsTransport:
         Returns whether anything moved. Where it stopped early, it is due again.
         """
         session = self._session
-        found = self.readable
-        if found is None:
-            found = self._watch.readable()
-        self.readable = None
-        ready = [self._by_descriptor[descriptor] for descriptor in found if descriptor in self._by_descriptor]
+        ready = self._ready()
         moved = 0
         if self._servers is None and session.asks_mdns:
             self._link_servers()
@@ -225,8 +283,16 @@ class OsTransport:
         self._sockets.clear()
         self._watch_sockets()
 
+    def _ready(self) -> list[Port]:
+        """List the sockets that can be read."""
+        found = self.readable
+        if found is None:
+            found = self._watch.readable()
+        self.readable = None
+        return [self._by_descriptor[descriptor] for descriptor in found if descriptor in self._by_descriptor]
+
     def _watch_sockets(self) -> None:
-        self._by_descriptor = {sock.fileno(): sock for sock in self._sockets.values()}
+        self._by_descriptor = {sock.fileno(): sock for sock in self._sockets.values() if sock.fileno() >= 0}
         self.descriptors = list(self._by_descriptor)
         self._watch = Watch(self.descriptors)
         self.readable = None
@@ -234,7 +300,7 @@ class OsTransport:
     def _link_servers(self) -> None:
         options = self._options
         restricted = options.bind_addresses is not None or options.interface_filter is not None
-        interfaces = [interface.address for interface in _addresses(options)] if restricted else None
+        interfaces = [interface.address for interface in addresses_to_bind(options)] if restricted else None
         self._servers = ServerLinks(self._session, interfaces)
         self._watch_servers()
 
@@ -270,7 +336,7 @@ class OsNetwork:
         self.options = Options() if options is None else options
         self.waits = 0
         """Times that wait() has asked the system."""
-        self._group = _Group(())
+        self._group = Group(())
 
     now = staticmethod(time.monotonic)  # every message asks for it
     """Tell the time: seconds, monotonic."""
@@ -282,7 +348,7 @@ class OsNetwork:
         """
         return OsTransport(session, self.options)
 
-    def wait(self, transports: Sequence[Transport], timeout: float | None) -> list[OsTransport | Doorbell]:
+    def wait(self, transports: Sequence[Transport], timeout: float | None) -> list[Waiter]:
         """Block until a socket is ready, a session's deadline has come, or time is out.
 
         transports  transports of any OsNetwork, and doorbells.
@@ -294,69 +360,20 @@ class OsNetwork:
         """
         group = self._group
         if not group.is_of(transports):
-            group = self._group = _Group(transports)
-        soonest = math.inf
-        is_blocked = False
-        for transport in group.transports:
-            if transport.is_blocked:
-                is_blocked = True
-            if transport.deadline < soonest:
-                soonest = transport.deadline
-        if timeout is None and soonest == math.inf and not group.owners:
-            raise InvalidState("nothing is open and no timer runs: this wait would never end")
+            group = self._group = _group_of(transports)
         self.waits += 1
-        seconds = 0.0 if timeout == 0 else max(0.0, soonest - time.monotonic())
-        if timeout is not None and timeout < seconds:
-            seconds = timeout
-        if is_blocked:
-            ready = wait_for_any(list(group.owners), group.blocked(), seconds)
-        else:
-            ready = group.watch.readable(seconds)
-        due: dict[OsTransport | Doorbell, list[int]] = {}
-        for descriptor in ready:
-            due.setdefault(group.owners[descriptor], []).append(descriptor)
-        now = time.monotonic()
-        if soonest <= now:
-            for transport in group.transports:
-                if transport.deadline <= now:
-                    due.setdefault(transport, [])
-        for transport, readable in due.items():
-            transport.readable = readable
-        return list(due)
+        return group.wait(timeout)
 
 
-class _Group:
-    """Transports that are waited for together, which most programs do again and again.
-
-    owners      descriptor -> the transport that it belongs to.
-    """
-
-    __slots__ = ("_descriptors", "owners", "transports", "watch")
-
-    def __init__(self, transports: Sequence[Transport]) -> None:
-        self.transports: list[OsTransport | Doorbell] = []
-        for transport in transports:
-            if not isinstance(transport, OsTransport | Doorbell):
-                raise TypeError(f"{transport!r} belongs to another network: wait for it there")
-            self.transports.append(transport)
-        self._descriptors = [transport.descriptors for transport in self.transports]
-        self.owners = {
-            descriptor: transport for transport in self.transports for descriptor in transport.descriptors
-        }
-        self.watch = Watch(self.owners)
-
-    def is_of(self, transports: Sequence[Transport]) -> bool:
-        """Whether it is of these transports, and they have opened or closed no socket since."""
-        return self.transports == list(transports) and self._descriptors == [
-            transport.descriptors for transport in self.transports
-        ]
-
-    def blocked(self) -> list[int]:
-        """List the descriptors that wait for the kernel."""
-        return [descriptor for transport in self.transports for descriptor in transport.blocked_descriptors()]
+def _group_of(transports: Sequence[Transport]) -> Group:
+    for transport in transports:
+        if not isinstance(transport, OsTransport | Doorbell):
+            raise TypeError(f"{transport!r} belongs to another network: wait for it there")
+    return Group(cast(Sequence[Waiter], transports))
 
 
-def _addresses(options: Options) -> list[Interface]:
+def addresses_to_bind(options: Options) -> list[Interface]:
+    """List the addresses that the options ask for, or else those of the machine."""
     if options.bind_addresses is not None:
         return [Interface("", address) for address in options.bind_addresses]
     found = usable_interfaces(time.monotonic(), options.interface_filter)

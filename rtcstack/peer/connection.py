@@ -68,12 +68,13 @@ class PeerConnection:
                       close_timeout, connect_timeout                        seconds
                       restart_timeout   seconds that channels outlive a failed path, for a restart, 60
                       offload, port_range, bind_addresses, interface_filter the sockets
+                      udp_mux                                               a UdpMux: its port, for many
                       mdns                                                  True hides our host addresses
                       libdatachannel                                        the plugin's own keys
     background      True: a daemon thread, one for all such connections of the process, sends and receives;
                     poll() only hands over what is finished, so that neither latency nor throughput depend
                     on how often it is called.  False: poll() does everything, and there is no thread.
-    network         where the connection lives: the machine's sockets, or a host of rtcstack.testing.
+    network         where the connection lives: the machine's sockets, a UdpMux, a host of rtcstack.testing.
     random_bytes    n -> n bytes; for tests that repeat exactly.  Never predictable ones elsewhere.
 
     Signals, in the order of their events:
@@ -148,7 +149,7 @@ class PeerConnection:
         return Error.OK
 
     def _start(self, chosen: Configuration) -> None:
-        network = self._given_network or OsNetwork(chosen.net)
+        network = self._given_network or chosen.udp_mux or OsNetwork(chosen.net)
         self._network = network
         self._session: PeerSession | BackgroundSession
         self._transport: Transport
@@ -471,10 +472,10 @@ def _step(peers: tuple[PeerConnection, ...], timeout: float, bell: Doorbell | No
     owners = {
         peer._transport: peer for peer in peers if not (peer._is_background or peer._session.is_finished)
     }
-    transports: list[Transport] = list(owners)
+    transports: tuple[Transport, ...] = tuple(owners)
     network = peers[0]._network if peers else OsNetwork()
     if bell is not None:
-        transports.append(bell)
+        transports = (*transports, bell)
         network = next((peer._network for peer in owners.values()), network)
     elif not owners:
         if timeout > 0:

@@ -119,7 +119,8 @@ class IoThread:
         for transport in due:
             if isinstance(transport, Doorbell):
                 transport.step()
-            elif (member := self._members.get(transport)) is not None:
+            elif isinstance(transport, OsTransport) and transport in self._members:
+                member = self._members[transport]
                 self._guard(member, member.step)
         return True
 

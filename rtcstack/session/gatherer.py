@@ -107,6 +107,10 @@ class Gathered:
 Event = ServerReflexive | Relayed | RelayLost | ServerFailed | Gathered
 
 
+BaseUse = Literal["all", "mapped", "relay"]
+"""What a socket asks servers for."""
+
+
 @dataclass(slots=True)
 class _Question:
     """One client of one server: on its way, or keeping alive what it got."""
@@ -146,7 +150,8 @@ class Gatherer:
         self._random_bytes = random_bytes
         self._options = options or turn.Options()
         self._servers = [server for server in servers if wants_reflexive or server.url.is_turn]
-        self._bases: list[Address] = []
+        self._wants_reflexive = wants_reflexive
+        self._bases: dict[Address, BaseUse] = {}
         self._bases_ended = False
         self._addresses: dict[str, list[str]] = {}
         self._lookups: list[str] = []
@@ -170,9 +175,14 @@ class Gatherer:
 
     # Commands
 
-    def add_base(self, base: Address) -> None:
-        """Ask every server from one more of our UDP sockets."""
-        self._bases.append(base)
+    def add_base(self, base: Address, use: BaseUse = "all") -> None:
+        """Ask every server from one more of our UDP sockets.
+
+        use     "mapped" for one that other sessions have too, so that it cannot have a relay of its own: a
+                TURN server is asked for our mapped address only (RFC 8656 section 5: the 5-tuple is the
+                allocation). "relay" for one that is there for TURN servers only.
+        """
+        self._bases[base] = use
         self._has_to_ask = True
         self._update()
 
@@ -231,6 +241,11 @@ class Gatherer:
         self._update()
 
     # Input and output
+
+    @property
+    def wants_relay_over_udp(self) -> bool:
+        """Whether a TURN server is to be asked over UDP."""
+        return any(server.url.is_turn and server.url.transport == "udp" for server in self._servers)
 
     def owns(self, local: Address, remote: Address) -> bool:
         """Tell whether what came from there is a server's answer."""
@@ -320,7 +335,18 @@ class Gatherer:
             for ip in self._addresses.get(server.url.host, ()):
                 remote = (ip, server.url.port)
                 if server.url.transport == "udp":
-                    bases = [base for base in self._bases if (":" in base[0]) == (":" in ip)]
+                    useless = (
+                        {"relay"}
+                        if not server.url.is_turn
+                        else set()
+                        if self._wants_reflexive
+                        else {"mapped"}
+                    )
+                    bases = [
+                        base
+                        for base, use in self._bases.items()
+                        if (":" in base[0]) == (":" in ip) and use not in useless
+                    ]
                 elif server.url.is_turn and self._bases_ended:
                     bases = [_ANY]  # one connection serves all: who only wants addresses needs none
                 else:
@@ -341,7 +367,7 @@ class Gatherer:
         if (base, remote) in self._questions or len(self._questions) >= _MOST_CLIENTS:
             return  # the same server under another name; a TURN server tells our mapped address as well
         client: BindingClient | Client
-        if server.url.is_turn:
+        if server.url.is_turn and self._bases.get(base) != "mapped":
             client = self._client(server, remote, "udp", redirected=redirected)
         else:
             client = BindingClient(

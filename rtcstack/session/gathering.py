@@ -44,6 +44,7 @@ class Gathering:
         self.options = options
         self.gathering_state = GatheringState.NEW
         self.deadline = math.inf
+        self.woken: Callable[[], object] | None = None
         self.wants_sockets = False
         self.drops = {
             "not_stun_or_dtls": 0,
@@ -68,16 +69,44 @@ class Gathering:
 
     # -- what the driver offers and answers --------------------------------------------------------
 
+    def _wake(self) -> None:
+        """Say that there is something to send, or that timers may have moved."""
+        self.deadline = -math.inf
+        if self.woken is not None:
+            self.woken()
+
+    @property
+    def local_credentials(self) -> tuple[str, str] | None:
+        """Our ICE username fragment and password, which checks name and prove; a restart changes them."""
+        return None if self._agent is None else (self._agent.ufrag, self._agent.password)
+
     @command
-    def add_local_address(self, address: Address, interface: str = "") -> None:
+    def add_local_address(self, address: Address, interface: str = "", *, is_shared: bool = False) -> None:
         """Offer a bound UDP socket as a host candidate.
 
         address     (ip, port) that the socket is bound to.
+        is_shared   other sessions have it too: see add_relay_address().
         """
         if self._agent is not None:
             self._agent.add_local_address(address, interface=interface)
         if self._gatherer is not None:
-            self._gatherer.add_base(address)
+            self._gatherer.add_base(address, "mapped" if is_shared else "all")
+
+    @property
+    def wants_relay_address(self) -> bool:
+        """Whether a TURN server is to be asked over UDP, for which a shared socket will not do."""
+        return self._gatherer is not None and self._gatherer.wants_relay_over_udp
+
+    @command
+    def add_relay_address(self, address: Address) -> None:
+        """Offer a bound UDP socket for TURN servers only, where those of add_local_address() are shared.
+
+        A server tells its clients apart by their addresses: sessions that share a socket cannot have a relay
+        each.
+        Source: RFC 8656 section 5.
+        """
+        if self._gatherer is not None:
+            self._gatherer.add_base(address, "relay")
 
     @command
     def end_of_local_candidates(self) -> None:

@@ -212,7 +212,8 @@ class PeerTransport(Gathering):
         )
         channel.messages_sent += 1
         channel.bytes_sent += size
-        self.deadline = _AT_ONCE
+        if self.deadline != _AT_ONCE:
+            self._wake()
 
     def take_message(self, channel: Channel) -> tuple[bytes, bool]:
         """Hand over the next message of a channel, (payload, is_text).
@@ -222,8 +223,8 @@ class PeerTransport(Gathering):
         """
         channels = self.channels
         message = channels.take(channel)
-        if channels.released - self._released >= self._window_step:
-            self.deadline = _AT_ONCE
+        if channels.released - self._released >= self._window_step and self.deadline != _AT_ONCE:
+            self._wake()
         return message
 
     def hand_over(self, channel: Channel) -> deque[tuple[bytes, bool]]:
@@ -463,7 +464,8 @@ class PeerTransport(Gathering):
 
     def _pump(self) -> None:
         """Carry events from layer to layer until all is quiet; what it led to may leave at once."""
-        self.deadline = _AT_ONCE
+        if self.deadline != _AT_ONCE:
+            self._wake()
         self._take_ice_events()
         if self._gatherer is not None:
             for server_event in self._gatherer.take_events():

@@ -17,6 +17,7 @@ from rtcstack.session import PeerSession
 COMMANDS: dict[str, Callable[[Sessions], object]] = {
     "abort": lambda s: s.a.abort(),
     "add_local_address": lambda s: s.a.add_local_address(("10.0.0.9", 5009)),
+    "add_relay_address": lambda s: s.a.add_relay_address(("10.0.0.9", 5010)),
     "add_remote_candidate": lambda s: s.a.add_remote_candidate(""),
     "close": lambda s: s.a.close(s.now),
     "close_channel": lambda s: s.a.close_channel(s.channel_a),
