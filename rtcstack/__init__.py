@@ -3,7 +3,7 @@
     peer = PeerConnection()
     channel = peer.create_data_channel("chat")
 
-See PeerConnection and DataChannel; every exception derives from RTCError.
+See PeerConnection, DataChannel and MultiplayerPeer; every exception derives from RTCError.
 """
 
 from typing import TYPE_CHECKING
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
         MessageTooLarge,
         RTCError,
         SdpError,
+        Unauthorized,
         Unavailable,
+        Unconfigured,
     )
+    from rtcstack.multiplayer import ConnectionStatus, MultiplayerPeer, TransferMode
     from rtcstack.net import UdpMux
     from rtcstack.peer import DataChannel, PeerConnection, Signal, WriteMode, poll, wait_until_open
     from rtcstack.sdp import SignalingState
@@ -45,8 +48,11 @@ else:
                 "MessageTooLarge",
                 "RTCError",
                 "SdpError",
+                "Unauthorized",
                 "Unavailable",
+                "Unconfigured",
             ),
+            "rtcstack.multiplayer": ("ConnectionStatus", "MultiplayerPeer", "TransferMode"),
             "rtcstack.net": ("UdpMux",),
             "rtcstack.peer": (
                 "DataChannel",
@@ -69,6 +75,7 @@ __all__ = [
     "ChannelState",
     "Closed",
     "ConnectionState",
+    "ConnectionStatus",
     "DataChannel",
     "Error",
     "Full",
@@ -76,14 +83,18 @@ __all__ = [
     "InvalidParameter",
     "InvalidState",
     "MessageTooLarge",
+    "MultiplayerPeer",
     "PeerConnection",
     "RTCError",
     "SdpError",
     "Signal",
     "SignalingState",
     "Stats",
+    "TransferMode",
     "UdpMux",
+    "Unauthorized",
     "Unavailable",
+    "Unconfigured",
     "WriteMode",
     "__version__",
     "poll",

@@ -14,7 +14,9 @@ __all__ = [
     "MessageTooLarge",
     "RTCError",
     "SdpError",
+    "Unauthorized",
     "Unavailable",
+    "Unconfigured",
     "WireError",
 ]
 
@@ -97,6 +99,12 @@ class Closed(InvalidState):
     """The connection or the channel is closed."""
 
 
+class Unconfigured(InvalidState):
+    """Something has to be set up before this call."""
+
+    code = Error.ERR_UNCONFIGURED
+
+
 class InvalidParameter(RTCError):
     """An argument or a configuration value is not allowed."""
 
@@ -107,6 +115,12 @@ class AlreadyExists(InvalidParameter):
     """The stream id is in use by another channel."""
 
     code = Error.ERR_ALREADY_EXISTS
+
+
+class Unauthorized(RTCError):
+    """The application has said that this is not allowed."""
+
+    code = Error.ERR_UNAUTHORIZED
 
 
 class Unavailable(RTCError):

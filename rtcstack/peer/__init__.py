@@ -1,7 +1,7 @@
 """The Godot-shaped face: PeerConnection and DataChannel, driven by poll()."""
 
 from rtcstack.peer.channel import DataChannel, WriteMode
-from rtcstack.peer.connection import PeerConnection, poll, wait_until_open
+from rtcstack.peer.connection import Group, PeerConnection, poll, wait_until_open
 from rtcstack.peer.signal import Signal
 
-__all__ = ["DataChannel", "PeerConnection", "Signal", "WriteMode", "poll", "wait_until_open"]
+__all__ = ["DataChannel", "Group", "PeerConnection", "Signal", "WriteMode", "poll", "wait_until_open"]

@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from rtcstack.configuration import Configuration, read_channel_options, read_configuration
 from rtcstack.datachannel import Channel, ChannelClosed, ChannelOpened, ChannelReceived, ChannelState
@@ -36,7 +36,7 @@ from rtcstack.session import (
     format_address,
 )
 
-__all__ = ["PeerConnection", "poll", "wait_until_open"]
+__all__ = ["Group", "PeerConnection", "poll", "wait_until_open"]
 
 
 class PeerConnection:
@@ -278,7 +278,7 @@ class PeerConnection:
         Nothing that comes from the network raises here; what a callback raises does, and the signals
         behind it come with the next poll().
         """
-        poll((self,), timeout)
+        _poll_connections((self,), timeout)
         return Error.OK
 
     def wait_until_open(self, timeout: float) -> bool:
@@ -423,12 +423,39 @@ def _part(session: PeerSession, transport: Transport) -> None:
     transport.close()
 
 
-def poll(peers: Iterable[PeerConnection], timeout: float = 0.0) -> None:
-    """Poll several connections at once, and wait for whichever has something to do first.
+class Group(Protocol):
+    """What poll() serves besides connections: something that is made of them, as a MultiplayerPeer is."""
+
+    def connections(self) -> Iterable[PeerConnection]:
+        """List the connections to poll."""
+
+    def due_in(self) -> float:
+        """Tell for how many seconds poll() may wait at most: math.inf for no limit."""
+
+    def deliver(self) -> object:
+        """Do what follows from what the connections have received, and deliver signals."""
+
+
+def poll(peers: Iterable[PeerConnection | Group], timeout: float = 0.0) -> None:
+    """Poll several connections and multiplayer peers at once, and wait for the first with something to do.
 
     timeout     seconds to wait for something to happen, if nothing has yet; 0 never waits.
     """
-    peers = tuple(peers)
+    connections: list[PeerConnection] = []
+    groups: list[Group] = []
+    for peer in peers:
+        if isinstance(peer, PeerConnection):
+            connections.append(peer)
+        else:
+            groups.append(peer)
+            connections += peer.connections()
+            timeout = min(timeout, peer.due_in())
+    _poll_connections(tuple(connections), timeout)
+    for group in groups:
+        group.deliver()
+
+
+def _poll_connections(peers: tuple[PeerConnection, ...], timeout: float) -> None:
     background = [peer._session for peer in peers if isinstance(peer._session, BackgroundSession)]
     if not background:
         _step(peers, timeout)
