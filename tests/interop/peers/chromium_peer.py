@@ -52,4 +52,5 @@ async def main(executable: str, flags: list[str]) -> None:
         await browser.close()
 
 
-asyncio.run(main(sys.argv[1], sys.argv[2:]))
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2:]))
