@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rtcstack import __version__
 from rtcstack.errors import InvalidParameter
-from rtcstack.tools import demo, doctor
+from rtcstack.tools import demo, doctor, signaling
 
 __all__ = ["main"]
 
@@ -29,11 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--credential", default="", help="for the TURN servers")
     command.add_argument("--json", action="store_true", help="report for programs")
     command.set_defaults(run=_run_doctor)
+    command = commands.add_parser("signaling", help="run a signaling server that Godot's clients know, too")
+    signaling.add_arguments(command)
+    command.set_defaults(run=signaling.run)
     chosen = parser.parse_args(arguments)
     try:
         return int(chosen.run(chosen))
     except InvalidParameter as error:
         parser.error(str(error))
+    except ModuleNotFoundError as error:
+        if error.name not in ("websockets", "redis"):
+            raise
+        parser.error(f"{error}: pip install 'rtcstack[signaling,redis]'")
 
 
 def _run_doctor(chosen: argparse.Namespace) -> int:
