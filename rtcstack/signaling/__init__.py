@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rtcstack.signaling.broker import RedisBroker
+    from rtcstack.signaling.client import Client
     from rtcstack.signaling.limits import Limits
     from rtcstack.signaling.server import Page, Server, ServerOptions
 
 _PLACES = {
+    "Client": "client",
     "Limits": "limits",
     "Page": "server",
     "RedisBroker": "broker",
@@ -26,7 +28,7 @@ _PLACES = {
     "ServerOptions": "server",
 }
 
-__all__ = ["Limits", "Page", "RedisBroker", "Server", "ServerOptions"]
+__all__ = ["Client", "Limits", "Page", "RedisBroker", "Server", "ServerOptions"]
 
 
 def __getattr__(name: str) -> Any:

@@ -205,6 +205,10 @@ class Server:
         host = f"[{host}]" if ":" in host else host
         return f"{'wss' if self._tls else 'ws'}://{host}:{self.port}"
 
+    def connections(self) -> list[ServerConnection]:
+        """List the WebSockets that are open."""
+        return list(self._open.values())
+
     # -- letting in --------------------------------------------------------------------------------
 
     def is_proxy(self, address: str) -> bool:
