@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import pathlib
 import random
 import statistics
 import struct
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # the checkout, unless rtcstack is installed
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))  # the checkout, unless rtcstack is installed
 
 from rtcstack.sctp import Association, Options
 from rtcstack.testing import Link, VirtualHost, VirtualNetwork
@@ -35,10 +35,10 @@ Values = dict[str, float]
 
 
 class End:
-    """One association on a virtual host, as the network wants a session."""
+    """One association on a virtual host, as the network wants a session; datagrams of at most 1,200 bytes."""
 
-    def __init__(self, host: VirtualHost, seed: int, controller: str, **options: Any) -> None:
-        chosen = Options(congestion_control=controller, send_buffer=0, **options)
+    def __init__(self, host: VirtualHost, seed: int, controller: str) -> None:
+        chosen = Options(congestion_control=controller, send_buffer=0, path_mtu_limit=0)
         self.association = Association(options=chosen, random_bytes=random.Random(seed).randbytes)
         self.received_bytes = 0
         self.delays: list[float] = []
@@ -288,7 +288,7 @@ def main() -> None:
     """Measure what the command line asks for and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("questions", nargs="*", metavar="row", help=f"of {', '.join(QUESTIONS)}; all if none")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write every value there too")
+    parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="write every value there too")
     options = parser.parse_args()
     names = options.questions or list(QUESTIONS)
     if unknown := set(names) - set(QUESTIONS):

@@ -6,6 +6,11 @@ import math
 
 __all__ = ["CongestionControl", "LossBased", "NewReno", "Transmission"]
 
+_PACED_FROM = 0.01
+"""Seconds of round trip from which on a window is spread; nearer, timers are too coarse for it."""
+_PACING_GAIN = 2
+"""The window leaves in this part of a round trip, so that pacing never holds it back."""
+
 Transmission = tuple[float, int, float, float, bool]
 """What is remembered about the moment at which a burst of packets was sent, shared by all its chunks:
 (sent_at, delivered, delivered_at, first_sent_at, limited): seconds when it was sent; bytes delivered to the
@@ -37,6 +42,8 @@ class CongestionControl:
         statistics."""
         self.pacing_rate = math.inf
         """Bytes a second at which packets leave; infinite = as a burst."""
+        self.idle_burst = 0
+        """Bytes that leave as a burst even so while nothing is in flight."""
 
     def on_sent(self, now: float, size: int, flight: int) -> None:
         """Take note of a burst, retransmissions included.
@@ -123,6 +130,9 @@ class LossBased(CongestionControl):
         self._delivered = 0
         self._sent = 0
         self._before: tuple[int, float] | None = None
+        self._srtt = 0.0
+        self._least_rtt = math.inf
+        self.idle_burst = self.initial_window  # RFC 9002 section 7.7
 
     def on_sent(self, now: float, size: int, flight: int) -> None:
         """Count what leaves during a recovery (RFC 6937 prr_out)."""
@@ -140,6 +150,10 @@ class LossBased(CongestionControl):
         limited: bool,
     ) -> None:
         """Grow the window, or during a recovery bring it down to ssthresh in step with what arrives."""
+        if rtt >= 0:
+            self._srtt = self._srtt + (rtt - self._srtt) / 8 if self._srtt else rtt
+            if rtt < self._least_rtt:
+                self._least_rtt = rtt
         if self._recovering:
             self._reduce_proportionally(acked, flight)
         elif limited:
@@ -147,6 +161,13 @@ class LossBased(CongestionControl):
                 self._start_slowly(now, acked, rtt)
             else:
                 self._avoid(now, acked, rtt)
+        if self._least_rtt >= _PACED_FROM and self._srtt:
+            # Spread over half a round trip, a window brings several SACKs: one of them may be lost (RFC 9002
+            # section 7.7 recommends it for other reasons too).
+            window = max(self.cwnd, self.ssthresh) if self._recovering else self.cwnd
+            self.pacing_rate = _PACING_GAIN * window / self._srtt
+        else:
+            self.pacing_rate = math.inf
 
     def _start_slowly(self, now: float, acked: int, rtt: float) -> None:
         # DEVIATION RFC 9260 §7.2.1: not at most one packet a SACK. One SACK of a batch reports up to forty

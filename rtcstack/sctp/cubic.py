@@ -82,7 +82,6 @@ class Cubic(LossBased):
         super().__init__(mtu, initial_window)
         self._hystart: HyStart | None = HyStart()
         self._round_end = 0
-        self._srtt = 0.0
         self._acknowledged_at = 0.0
         self._epoch_start = math.nan
         """Seconds when growth along the curve began; nan = a new curve begins with the next growth."""
@@ -110,8 +109,6 @@ class Cubic(LossBased):
         limited: bool,
     ) -> None:
         """Grow the window; rounds and round-trip times are followed here."""
-        if rtt >= 0:
-            self._srtt = self._srtt + (rtt - self._srtt) / 8 if self._srtt else rtt
         if not limited:
             # Section 5.8: the curve stands still while the application, not the window, limits the sender.
             self._epoch_start += now - self._acknowledged_at

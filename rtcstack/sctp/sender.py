@@ -460,16 +460,20 @@ class Sender:
         """Give the bytes a second that may leave: no fewer than a small window each time-out."""
         return max(self.congestion.pacing_rate, _LEAST_WINDOW * self.queue.packet_cost / self.rtt.rto)
 
-    def _pacing_budget(self, now: float) -> float:
+    def _pacing_budget(self, now: float, flight: int) -> float:
         """Give the bytes that may leave now at the controller's rate.
 
+        flight    bytes in flight: what may leave as a burst while there are none is the controller's to say.
         Time that has passed becomes credit, two milliseconds of it at most; so the timer fires once for a
         small
         burst, not for each packet.
         """
         rate = self._pacing_rate()
         most = max(2 * self.mtu, rate * _PACING_BURST)
-        self._credit = min(self._credit + (now - self._credit_at) * rate, most)
+        if not flight:
+            self._credit = max(self._credit, self.congestion.idle_burst)
+        if self._credit < most:
+            self._credit = min(self._credit + (now - self._credit_at) * rate, most)
         self._credit_at = now
         return self._credit
 
@@ -531,7 +535,7 @@ class Sender:
             else:
                 cwnd = max(cwnd, flight + self.mtu)
             self.stats.tail_probes += 1
-        credit = budget = math.inf if congestion.pacing_rate == math.inf else self._pacing_budget(now)
+        credit = budget = math.inf if congestion.pacing_rate == math.inf else self._pacing_budget(now, flight)
         if not flight and budget <= 0:
             budget = 1  # nor does it wait for the rate: without it nothing would be heard of the path
         burst = self.max_burst

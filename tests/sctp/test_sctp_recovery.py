@@ -129,6 +129,26 @@ def test_a_sack_waits_longer_than_its_delay_only_while_company_is_expected():
             assert due == pytest.approx(s.now + delay)
 
 
+@pytest.mark.parametrize("controller", ["newreno", "cubic"])
+def test_a_window_to_a_distant_peer_is_spread_over_half_a_round_trip(controller):
+    """RFC 9002 section 7.7: then it brings several SACKs, and one of them may be lost."""
+    s = measured(congestion_control=controller)
+    s.wait(0.25)
+    s.a.send(1, 51, bytes(500_000), now=s.now)
+    assert 8 <= len(s.take(s.a)) <= 10  # nothing was in flight: an initial window
+    s = measured(congestion_control=controller, initial_window=40)
+    s.wait(0.25)
+    s.a.send(1, 51, bytes(500_000), now=s.now)
+    answer(s, s.take(s.a)[:20])
+    began = s.now
+    bursts = [len(s.take(s.a))]
+    while sum(bursts) < 30:
+        s.fire(s.a)
+        bursts.append(len(s.take(s.a)))
+    assert max(bursts) <= 3
+    assert 0.01 < s.now - began < RTT / 2
+
+
 def test_few_bytes_in_flight_are_repaired_on_the_first_report():
     """RFC 5827 section 3.1: early retransmit counts bytes, so that many small messages are no obstacle."""
     s = measured()
