@@ -23,7 +23,8 @@ class Idle:
     """A session that sends what it is told and forgets what it receives."""
 
     deadline = math.inf
-    asks_servers = asks_mdns = False
+    asks_servers = asks_mdns = asks_connections = watches_network = False
+    tcp_types = ()
 
     def __init__(self) -> None:
         self.addresses: list[Address] = []

@@ -145,6 +145,10 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
                 valid = isinstance(value, list | tuple) and all(map(_is_address, value))
                 _expect(valid, key, value, "a list of IP addresses, as text")
                 net = replace(net, bind_addresses=tuple(value))
+            case "interface_poll":
+                net = replace(net, interface_poll=_seconds(key, value))
+            case "ice_tcp":
+                session = replace(session, ice_tcp=_tcp_types(key, value))
             case "interface_filter":
                 _expect(
                     callable(value), key, value, "a function of an Interface that tells whether to use it"
@@ -307,6 +311,13 @@ def _one_of(key: str, value: Any, allowed: Sequence[str]) -> str:
     valid = isinstance(value, str) and value in allowed
     _expect(valid, key, value, " or ".join(f'"{each}"' for each in allowed))
     return str(value)
+
+
+def _tcp_types(key: str, value: Any) -> tuple[str, ...]:
+    types = {True: ("active", "passive"), False: (), "active": ("active",), "passive": ("passive",)}
+    valid = isinstance(value, bool | str) and value in types
+    _expect(valid, key, value, 'True, False, "active" or "passive"')
+    return types[value]
 
 
 def _port_range(key: str, value: Any) -> tuple[int, int]:

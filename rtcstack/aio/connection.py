@@ -19,6 +19,7 @@ from rtcstack.sdp import SignalingState
 from rtcstack.session import (
     ConnectionState,
     GatheringState,
+    IceRestartProposed,
     LocalCandidate,
     LocalDescription,
     PeerSession,
@@ -85,6 +86,7 @@ class PeerConnection:
         self._incoming: deque[DataChannel] = deque()
         self._candidates: deque[Candidate] = deque()
         self._description = Description("", "")
+        self._proposals: deque[str] = deque(maxlen=1)
         self._waiters = Waiters()
 
     async def __aenter__(self) -> Self:
@@ -191,6 +193,23 @@ class PeerConnection:
         if self._is_over:
             raise RTCError(f"there is no connection: {self._session.reason}")
 
+    def network_changed(self) -> None:
+        """Look at the addresses of this machine now, as of rtcstack.PeerConnection.network_changed()."""
+        self._driver.network_changed()
+
+    async def restart_proposed(self) -> str:
+        """Wait until our end of the path is gone, so that offer(restart_ice=True) would help.
+
+        Returns the reason.
+
+        Raises:
+            RTCError: the connection is over.
+        """
+        await self._waiters.until(lambda: self._proposals or self._session.is_over)
+        if not self._proposals:
+            raise RTCError(f"there is no connection: {self._session.reason}")
+        return self._proposals.popleft()
+
     async def channels(self) -> AsyncIterator[DataChannel]:
         """Iterate over the channels that the other side creates; ends with the connection."""
         while True:
@@ -287,6 +306,8 @@ class PeerConnection:
                     self._description = Description(kind, sdp)
                 case LocalCandidate(mid, index, line):
                     self._candidates.append(Candidate(mid, index, line))
+                case IceRestartProposed(reason):
+                    self._proposals.append(reason)
                 case ChannelReceived(channel):
                     self._incoming.append(self._face(channel))
                 case ChannelClosed(channel, _):

@@ -39,6 +39,13 @@ class Driver:
         if self._mux_reader is None and isinstance(self._transport, MuxTransport):
             self._mux_reader = MuxReader.join(self._transport, self._step)
 
+    def network_changed(self) -> None:
+        """Look at the machine's addresses, and watch the sockets that there are then."""
+        self._transport.network_changed()
+        if not self._is_closed:
+            self._watcher.watch(self._transport.descriptors)
+            self.wake()
+
     def wake(self) -> None:
         """Step in the loop's next turn: what is queued until then leaves together."""
         if not self._is_scheduled and not self._is_closed:

@@ -42,6 +42,9 @@ class Doorbell:
     def gather(self) -> None:
         """Do nothing: a bell has no addresses."""
 
+    def network_changed(self) -> None:
+        """Do nothing: a bell has no addresses."""
+
     def step(self) -> bool:
         """Stop ringing.  Returns whether it rang."""
         with contextlib.suppress(OSError):

@@ -10,10 +10,17 @@ from typing import Protocol, cast
 from rtcstack.errors import RTCError
 from rtcstack.net.doorbell import Doorbell
 from rtcstack.net.group import Group, Hub, Waiter
-from rtcstack.net.interfaces import Interface, first_of_each_family, usable_interfaces
+from rtcstack.net.interfaces import (
+    Interface,
+    first_of_each_family,
+    forget_interfaces,
+    system_interfaces,
+    usable_interfaces,
+)
 from rtcstack.net.options import Options
 from rtcstack.net.readiness import Watch
 from rtcstack.net.servers import ServerLinks, ServerSession
+from rtcstack.net.tcp import PeerLinks, TcpSession
 from rtcstack.net.udp import Address, SocketStats, bind
 
 __all__ = ["Network", "OsNetwork", "OsTransport", "Port", "Session", "Transport", "addresses_to_bind"]
@@ -26,7 +33,7 @@ _LAST_ROUNDS = 64
 """Times that close() asks a session for what it has left: a session that never ends must not keep it."""
 
 
-class Session(ServerSession, Protocol):
+class Session(ServerSession, TcpSession, Protocol):
     """What a driver needs of a session; times are seconds on the network's clock."""
 
     @property
@@ -54,8 +61,15 @@ class Session(ServerSession, Protocol):
     def add_relay_address(self, address: Address) -> object:
         """Take notice of a socket for TURN servers."""
 
+    def remove_local_address(self, address: Address) -> object:
+        """Take notice that a socket, or an address for TCP, is gone."""
+
     def end_of_local_candidates(self) -> object:
         """Take notice that no more sockets will come."""
+
+    @property
+    def watches_network(self) -> bool:
+        """Whether it matters now that addresses of this machine come or go."""
 
     def handle_timeout(self, now: float) -> object:
         """Do what is due at `deadline` (math.inf: nothing is)."""
@@ -110,6 +124,9 @@ class Transport(Protocol):
     def step(self) -> bool:
         """Move what can be moved without waiting. Returns whether anything did."""
 
+    def network_changed(self) -> None:
+        """Open and close sockets after the host's addresses, as they are now, and tell the session."""
+
     def close(self) -> None:
         """Close the sockets. May be called twice."""
 
@@ -140,11 +157,15 @@ class OsTransport:
     __slots__ = (
         "_by_descriptor",
         "_gathered",
+        "_is_closed",
         "_is_full",
+        "_look_at",
         "_options",
         "_servers",
         "_session",
         "_sockets",
+        "_tcp",
+        "_wake_at",
         "_watch",
         "descriptors",
         "readable",
@@ -161,6 +182,10 @@ class OsTransport:
         self._options = options
         self._sockets: dict[Address, Port] = {}
         self._servers: ServerLinks | None = None
+        self._tcp: PeerLinks | None = None
+        self._look_at = math.inf
+        self._wake_at = math.inf
+        self._is_closed = False
         self._is_full = False
         self._gathered = False
         self._watch_sockets()
@@ -176,17 +201,20 @@ class OsTransport:
 
         It is never while datagrams wait for the kernel: what is due would only queue behind them.
         """
-        return math.inf if self._is_full else self._session.deadline
+        if self._is_full:
+            return math.inf
+        deadline = self._session.deadline
+        return deadline if deadline < self._wake_at else self._wake_at
 
     @property
     def is_blocked(self) -> bool:
         """Whether something waits until the kernel has room for it, or a connection until it is there."""
-        return self._is_full or (self._servers is not None and bool(self._servers.blocked_descriptors()))
+        return self._is_full or any(links.blocked_descriptors() for links in self._links())
 
     def blocked_descriptors(self) -> list[int]:
         """File descriptors whose writability makes step() due."""
         blocked = [descriptor for descriptor, sock in self._by_descriptor.items() if sock.is_blocked]
-        return blocked if self._servers is None else blocked + self._servers.blocked_descriptors()
+        return blocked + [each for links in self._links() for each in links.blocked_descriptors()]
 
     def gather(self) -> None:
         """Open a socket on every usable address and tell the session; the second call does nothing.
@@ -207,10 +235,50 @@ class OsTransport:
         if exhausted is not None and not self._sockets:
             raise exhausted
 
+    def network_changed(self) -> None:
+        """Look at the machine's addresses: open sockets on those that are new, close those that are gone.
+
+        The session is told, and looks for better paths or for another one. What has been asked for in
+        `bind_addresses` stays, as long as the machine has it. Nothing happens before gather().
+        """
+        if self._gathered and not self._is_closed:
+            forget_interfaces()
+            self._look()
+
+    def _look(self) -> None:
+        options = self._options
+        found = addresses_to_bind(options)
+        if options.bind_addresses is not None:
+            present = {interface.address for interface in system_interfaces()}
+            found = [interface for interface in found if interface.address in present]
+        addresses = {interface.address for interface in found}
+        gone = [sock for sock in self._sockets.values() if sock.address[0] not in addresses]
+        for sock in gone:
+            del self._sockets[sock.address]
+        used = {address[0] for address in self._sockets}
+        self._open_at([interface for interface in found if interface.address not in used])
+        for sock in gone:
+            # After the others are open: a descriptor that is used again would be missed by who watches it.
+            sock.close()
+            self._session.remove_local_address(sock.address)
+            for local in self._tcp.remove(sock.address[0]) if self._tcp is not None else ():
+                self._session.remove_local_address(local)
+        self._watch_sockets()
+        self._is_full = any(sock.is_blocked for sock in self._sockets.values())
+
     def _open(self) -> RTCError | None:
         """Open the sockets and tell the session; returns what is to be raised if there are none."""
+        options = self._options
+        if self._session.tcp_types:
+            self._tcp = PeerLinks(self._session, options)
+        if options.interface_poll and options.bind_addresses is None:
+            self._look_at = self._wake_at = time.monotonic() + options.interface_poll
+        return self._open_at(addresses_to_bind(options))
+
+    def _open_at(self, interfaces: Sequence[Interface]) -> RTCError | None:
+        """Open a socket on each address and tell the session; returns why a port range was of no use."""
         exhausted: RTCError | None = None
-        for interface in addresses_to_bind(self._options):
+        for interface in interfaces:
             if len(self._sockets) == self._options.max_addresses:
                 break
             try:
@@ -222,6 +290,8 @@ class OsTransport:
                 continue
             self._sockets[sock.address] = sock
             self._session.add_local_address(sock.address, interface.name)
+            if self._tcp is not None:
+                self._tcp.open(interface.address, interface.name, {sock.address[1]})
         return exhausted
 
     def step(self) -> bool:
@@ -230,12 +300,16 @@ class OsTransport:
         Returns whether anything moved. Where it stopped early, it is due again.
         """
         session = self._session
+        if self._look_at <= time.monotonic():
+            self._look_at = time.monotonic() + self._options.interface_poll
+            if session.watches_network:
+                self._look()
         ready = self._ready()
         moved = 0
         if self._servers is None and session.asks_mdns:
             self._link_servers()
-        if self._servers is not None:
-            moved = self._servers.step(time.monotonic())
+        for links in self._links():
+            moved += links.step(time.monotonic())
         was_due = False
         while True:
             now = time.monotonic()
@@ -252,9 +326,13 @@ class OsTransport:
                     self._send(local, remote, datagrams)
                     moved += len(datagrams)
             ready = [sock for sock in ready if not sock.is_drained]
-            if moved >= _STEP_DATAGRAMS or not (ready or self.deadline <= now):
+            is_due = session.deadline <= now and not self._is_full
+            if moved >= _STEP_DATAGRAMS or not (ready or is_due):
                 break
-        self._watch_servers()
+        if self._tcp is not None and session.asks_connections:
+            self._tcp.step(now)
+        self._watch_links()
+        self._rearm()
         return was_due or moved > 0
 
     def close(self) -> None:
@@ -276,8 +354,11 @@ class OsTransport:
         """Close the sockets without a word: for the child of a fork, whose parent goes on with them."""
         self._gathered = True
         self._is_full = False
-        if self._servers is not None:
-            self._servers.close()
+        self._is_closed = True
+        self._look_at = math.inf
+        for links in self._links():
+            links.close()
+        self._rearm()
         for sock in self._sockets.values():
             sock.close()
         self._sockets.clear()
@@ -296,17 +377,26 @@ class OsTransport:
         self.descriptors = list(self._by_descriptor)
         self._watch = Watch(self.descriptors)
         self.readable = None
+        self._watch_links()
 
     def _link_servers(self) -> None:
         options = self._options
         restricted = options.bind_addresses is not None or options.interface_filter is not None
         interfaces = [interface.address for interface in addresses_to_bind(options)] if restricted else None
         self._servers = ServerLinks(self._session, interfaces)
-        self._watch_servers()
+        self._watch_links()
 
-    def _watch_servers(self) -> None:
-        if self._servers is not None:
-            self.descriptors = [*self._by_descriptor, *self._servers.descriptors()]
+    def _links(self) -> list[ServerLinks | PeerLinks]:
+        """List what there is beside the UDP sockets."""
+        return [links for links in (self._servers, self._tcp) if links is not None]
+
+    def _watch_links(self) -> None:
+        links = self._links()
+        if links:
+            self.descriptors = [*self._by_descriptor, *(each for one in links for each in one.descriptors())]
+
+    def _rearm(self) -> None:
+        self._wake_at = self._look_at if self._tcp is None else min(self._look_at, self._tcp.deadline)
 
     def _flush(self) -> bool:
         left = [sock for sock in self._sockets.values() if not sock.flush()]
@@ -316,7 +406,7 @@ class OsTransport:
     def _send(self, local: Address, remote: Address, datagrams: list[bytes]) -> None:
         sock = self._sockets.get(local)
         if sock is None:
-            if self._servers is None or not self._servers.send(local, datagrams):
+            if not any(links.send(local, remote, datagrams) for links in self._links()):
                 self.stats.dropped += len(datagrams)
         elif not sock.send(remote, datagrams):
             self._is_full = True

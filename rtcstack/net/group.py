@@ -41,6 +41,9 @@ class Waiter(Protocol):
     def gather(self) -> None:
         """Open sockets."""
 
+    def network_changed(self) -> None:
+        """Open and close sockets after the machine's addresses."""
+
     def step(self) -> bool:
         """Move what can be moved without waiting. Returns whether anything did."""
 

@@ -14,6 +14,7 @@ __all__ = [
     "CACHE_SECONDS",
     "Interface",
     "first_of_each_family",
+    "forget_interfaces",
     "select_interfaces",
     "system_interfaces",
     "usable_interfaces",
@@ -51,6 +52,11 @@ def usable_interfaces(now: float, accept: Callable[[Interface], bool] | None = N
     """
     found = _system_interfaces_during(int(now // CACHE_SECONDS))
     return select_interfaces(found if accept is None else filter(accept, found))
+
+
+def forget_interfaces() -> None:
+    """Ask the system anew at the next call: something is said to have changed."""
+    _system_interfaces_during.cache_clear()
 
 
 def select_interfaces(found: Iterable[Interface]) -> list[Interface]:

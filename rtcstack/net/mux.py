@@ -74,6 +74,7 @@ class UdpMux(OsNetwork):
                 offload=offload,
                 bind_addresses=None if bind_addresses is None else tuple(bind_addresses),
                 interface_filter=interface_filter,
+                interface_poll=0,
                 buffer_size=buffer_size,
             )
         )
@@ -274,6 +275,9 @@ class MuxTransport(OsTransport):
         self._mux.schedule.stepped(self)
         return has_moved
 
+    def network_changed(self) -> None:
+        """Do nothing: the port stays on the addresses that it was opened on."""
+
     def drop(self) -> None:
         """Leave the port without a word. May be called twice."""
         super().drop()
@@ -335,9 +339,9 @@ class MuxTransport(OsTransport):
         super()._watch_sockets()
         self._mux.version += 1
 
-    def _watch_servers(self) -> None:
+    def _watch_links(self) -> None:
         before = self.descriptors
-        super()._watch_servers()
+        super()._watch_links()
         if self.descriptors != before:
             self._mux.version += 1
 

@@ -35,6 +35,10 @@ class Options:
     """Says of each interface address whether to use it; None takes all. Against the candidates of VPNs and
     bridges."""
 
+    interface_poll: float = 5.0
+    """Seconds between two looks at the machine's addresses while connected, so that a network that comes or
+    goes is noticed; 0 for none: network_changed() tells."""
+
     default_route_only: bool = False
     """Use one address of each family only, the one that the default route starts from, or the first where
     there is no such route (RFC 8828 modes 2 and 3). Says nothing about bind_addresses."""
@@ -54,6 +58,8 @@ class Options:
             low, high = self.port_range
             if not 0 < low <= high <= 65535:
                 raise InvalidParameter(f"port_range {low}-{high} is not within 1-65535, lowest first")
+        if self.interface_poll < 0:
+            raise InvalidParameter("interface_poll must be a number of seconds, 0 for none")
         if self.max_addresses < 1:
             raise InvalidParameter("max_addresses must be at least 1")
         if self.buffer_size < 65536:

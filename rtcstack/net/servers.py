@@ -124,8 +124,8 @@ class ServerLinks:
         for name in self._session.take_local_names():
             self._mdns.resolve(name)
 
-    def send(self, key: Address, pieces: list[bytes]) -> bool:
-        """Send by a connection; returns whether there is one of this key."""
+    def send(self, key: Address, remote: Address, pieces: list[bytes]) -> bool:
+        """Send by a connection; returns whether there is one of this key, which is to this server."""
         stream = self._streams.get(key)
         if stream is None:
             return False

@@ -1,4 +1,4 @@
-"""One TCP connection to a server, with or without TLS, that never waits."""
+"""One TCP connection, with or without TLS, that never waits."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ _IN_PROGRESS = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREAD
 class Stream:
     """A connection that is opened, read and written as far as that goes at each call.
 
-    remote      (ip, port) of the server.
+    remote      (ip, port) of the other side.
     tls_name    name that its certificate must have; "" for plain TCP.
+    source      our IP address to connect from; "" leaves it to the system.
+    accepted    a connection that is there already; None opens one.
 
     is_open     whether it can be used: connected, and for TLS the handshake done.
     reason      why it is closed, a sentence; "" while it is not.
@@ -47,7 +49,15 @@ class Stream:
         "remote",
     )
 
-    def __init__(self, remote: Address, tls_name: str = "", *, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        remote: Address,
+        tls_name: str = "",
+        *,
+        source: str = "",
+        accepted: socket.socket | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.remote = remote
         self.is_open = False
         self.reason = ""
@@ -61,11 +71,22 @@ class Stream:
             context = context or ssl.create_default_context()
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=tls_name)
         family = socket.AF_INET6 if ":" in remote[0] else socket.AF_INET
-        self._sock = socket.socket(family, socket.SOCK_STREAM)
+        self._sock = accepted or socket.socket(family, socket.SOCK_STREAM)
         self._sock.setblocking(False)
         with contextlib.suppress(OSError):
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        error = self._sock.connect_ex(remote)
+        if accepted is not None:
+            self._connected = self.is_open = True
+        else:
+            self._connect(source)
+
+    def _connect(self, source: str) -> None:
+        try:
+            if source:
+                self._sock.bind((source, 0))
+            error = self._sock.connect_ex(self.remote)
+        except OSError as failure:
+            error = failure.errno or errno.EADDRNOTAVAIL
         if error not in _IN_PROGRESS:
             self._fail(f"cannot connect: {errno.errorcode.get(error, error)}")
 
@@ -109,7 +130,7 @@ class Stream:
                 self._fail(f"the connection broke: {error.strerror or error}")
                 break
             if not data:
-                self._fail("the server has closed the connection")
+                self._fail("the other side has closed the connection")
                 break
             if self._tls is None:
                 received.append(data)

@@ -187,6 +187,10 @@ class BackgroundSession:
         channel.low_threshold = threshold
         self._call(partial(self._session.set_buffered_amount_low_threshold, _real(channel), threshold))
 
+    def network_changed(self) -> None:
+        """Look at the machine's addresses; see OsTransport."""
+        self._call(self.transport.network_changed)
+
     def close(self, now: float) -> None:
         """Close the connection; see PeerSession."""
         if not self._is_foreign:
@@ -469,12 +473,19 @@ class BackgroundSession:
 class Elsewhere:
     """The transport of a connection whose thread moves the datagrams: here is nothing to do."""
 
+    def __init__(self, session: BackgroundSession) -> None:
+        self._session = session
+
     def gather(self) -> None:
         """Do nothing."""
 
     def step(self) -> bool:
         """Do nothing."""
         return False
+
+    def network_changed(self) -> None:
+        """Let the thread look at the machine's addresses."""
+        self._session.network_changed()
 
     def close(self) -> None:
         """Do nothing."""

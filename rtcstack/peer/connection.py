@@ -26,6 +26,7 @@ from rtcstack.session import (
     ConnectionStateChanged,
     GatheringState,
     GatheringStateChanged,
+    IceRestartProposed,
     LocalCandidate,
     LocalDescription,
     PeerSession,
@@ -69,6 +70,8 @@ class PeerConnection:
                       restart_timeout   seconds that channels outlive a failed path, for a restart, 60
                       offload, port_range, bind_addresses, interface_filter the sockets
                       udp_mux                                               a UdpMux: its port, for many
+                      interface_poll    seconds between looks at our addresses, 5; 0: network_changed() only
+                      ice_tcp           True, "active" or "passive": candidates for TCP, too
                       mdns                                                  True hides our host addresses
                       libdatachannel                                        the plugin's own keys
     background      True: a daemon thread, one for all such connections of the process, sends and receives;
@@ -85,6 +88,7 @@ class PeerConnection:
       gathering_state_changed(state)             a GATHERING_STATE_* value
       signaling_state_changed(state)             a SIGNALING_STATE_* value
       selected_pair_changed(local, remote)       "ip:port" of both ends of the path that data takes
+      ice_restart_proposed(reason)               our end of that path is gone: call restart_ice()
       ice_candidate_error(url, code, reason)     a server gave no address; 701: no answer of use came
 
     Raises:
@@ -125,6 +129,7 @@ class PeerConnection:
         self.gathering_state_changed: Signal[GatheringState] = Signal("gathering_state_changed")
         self.signaling_state_changed: Signal[SignalingState] = Signal("signaling_state_changed")
         self.selected_pair_changed: Signal[str, str] = Signal("selected_pair_changed")
+        self.ice_restart_proposed: Signal[str] = Signal("ice_restart_proposed")
         self.ice_candidate_error: Signal[str, int, str] = Signal("ice_candidate_error")
         self._is_background = background
         self._calls: deque[Callable[[], object]] = deque()
@@ -155,7 +160,7 @@ class PeerConnection:
         self._transport: Transport
         if self._is_background and isinstance(network, OsNetwork):
             background = BackgroundSession(network, random_bytes=self._random_bytes, options=chosen.session)
-            self._session, self._transport = background, Elsewhere()
+            self._session, self._transport = background, Elsewhere(background)
             farewell: Callable[[], None] = background.leave
         else:
             session = PeerSession(random_bytes=self._random_bytes, options=chosen.session)
@@ -290,6 +295,16 @@ class PeerConnection:
         """
         return wait_until_open((self,), timeout)
 
+    def network_changed(self) -> Error:
+        """Look at the addresses of this machine now: somebody says that a network has come or gone.
+
+        Sockets are opened on new addresses and closed on those that are gone; better paths are taken as soon
+        as they are found.  While connected the same happens by itself every few seconds.  Where the path in
+        use is gone, ice_restart_proposed says so: only a restart tells the other side of the new addresses.
+        """
+        self._transport.network_changed()
+        return Error.OK
+
     def close(self) -> None:
         """Close the connection: what was sent is delivered first, while poll() is called.
 
@@ -401,6 +416,8 @@ class PeerConnection:
                 self._call(self.gathering_state_changed, state)
             case SignalingStateChanged(state):
                 self._call(self.signaling_state_changed, state)
+            case IceRestartProposed(reason):
+                self._call(self.ice_restart_proposed, reason)
             case SelectedPairChanged(local, remote):
                 self._call(self.selected_pair_changed, format_address(local), format_address(remote))
 

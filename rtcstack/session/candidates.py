@@ -20,6 +20,7 @@ def to_line(candidate: Candidate, ufrag: str) -> CandidateLine:
         type=candidate.type,
         related_address=candidate.related_address,
         related_port=candidate.related_port,
+        tcp_type=candidate.tcp_type,
         extensions=(("ufrag", ufrag),),
     )
 
@@ -36,4 +37,5 @@ def from_line(line: CandidateLine) -> Candidate:
         type=line.type,
         related_address=line.related_address,
         related_port=line.related_port,
+        tcp_type=line.tcp_type,
     )

@@ -15,6 +15,7 @@ __all__ = [
     "ConnectionStateChanged",
     "GatheringState",
     "GatheringStateChanged",
+    "IceRestartProposed",
     "LocalCandidate",
     "LocalDescription",
     "SelectedPairChanged",
@@ -43,6 +44,16 @@ class GatheringState(enum.IntEnum):
     NEW = 0
     GATHERING = 1
     COMPLETE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class IceRestartProposed:
+    """The address of ours that data left from is gone: an ICE restart tells the peer of the others.
+
+    reason  what has happened, a sentence.
+    """
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,7 @@ SessionEvent = (
     | GatheringStateChanged
     | SignalingStateChanged
     | SelectedPairChanged
+    | IceRestartProposed
     | BufferedAmountLow
     | ChannelEvent
 )

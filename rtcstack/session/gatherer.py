@@ -130,6 +130,7 @@ class Gatherer:
     wants_reflexive     False asks TURN servers only.
 
     deadline        seconds; call handle_timeout, then take_packets. math.inf while nothing is due.
+    is_done         whether every question has come to an end; Gathered has told.
     has_packets     whether take_packets may have something before the deadline.
     relays          relayed address -> its client.
 
@@ -163,7 +164,7 @@ class Gatherer:
         self._stream_count = 0
         self._has_to_ask = False
         self._lookups_end = math.inf
-        self._is_done = False
+        self.is_done = False
         self._events: list[Event] = []
         for server in self._servers:
             host = server.url.host
@@ -184,7 +185,20 @@ class Gatherer:
         """
         self._bases[base] = use
         self._has_to_ask = True
+        if self._bases_ended:
+            # The network has changed: connections that have broken may be possible again.
+            self.is_done = False
+            alive = {question.remote for question in self._streams.values()}
+            self._asked = {each for each in self._asked if each[1] is not _ANY or each[2] in alive}
         self._update()
+
+    def remove_base(self, base: Address) -> None:
+        """Forget what was asked from a socket that is gone, its relays included."""
+        if base in self._bases:
+            del self._bases[base]
+            for question in [each for each in self._questions.values() if each.local == base]:
+                self._drop(question, f"the local address {base[0]} is gone")
+            self._update()
 
     def end_of_bases(self) -> None:
         """Note that no more sockets will come."""
@@ -456,12 +470,12 @@ class Gatherer:
         if self._has_to_ask:
             self.deadline = -math.inf
         elif (
-            not self._is_done
+            not self.is_done
             and self._bases_ended
             and not self._unresolved
             and not any(question.is_pending for question in questions)
         ):
-            self._is_done = True
+            self.is_done = True
             self._events.append(Gathered())
 
 

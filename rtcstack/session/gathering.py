@@ -14,6 +14,7 @@ from rtcstack.session.events import (
     CandidateError,
     GatheringState,
     GatheringStateChanged,
+    IceRestartProposed,
     LocalCandidate,
     SessionEvent,
 )
@@ -61,6 +62,7 @@ class Gathering:
         self._hidden = HiddenAddresses(random_bytes) if options.hide_addresses else None
         self._ended_remote_ufrag: str | None = None
         self._media = ("0", 0)  # identification and m-line index of our data section
+        self._connects: list[tuple[Address, Address]] = []
         self._events: list[SessionEvent] = []
 
     def _pump(self) -> None:
@@ -109,6 +111,16 @@ class Gathering:
             self._gatherer.add_base(address, "relay")
 
     @command
+    def remove_local_address(self, address: Address) -> None:
+        """Note that a socket, or an address for TCP, is gone; other paths are looked for.
+
+        Source: RFC 8445 section 5.1.1.4.
+        """
+        if self._gatherer is not None:
+            self._gatherer.remove_base(address)
+        self._withdraw(address, f"the local address {address[0]} is gone")
+
+    @command
     def end_of_local_candidates(self) -> None:
         """Say that every socket has been offered."""
         if self._agent is not None and self.wants_sockets:
@@ -117,6 +129,57 @@ class Gathering:
                 self._gatherer.end_of_bases()
             else:
                 self._agent.end_of_local_candidates()
+
+    @property
+    def tcp_types(self) -> tuple[str, ...]:
+        """Kinds of TCP candidates that add_tcp_address() is to be called for: "active", "passive"."""
+        ice_options = self.options.ice
+        if ice_options.relay_only:
+            return ()
+        return tuple(each for each in self.options.ice_tcp if each == "passive" or not ice_options.lite)
+
+    @command
+    def add_tcp_address(self, address: Address, tcp_type: str, interface: str = "") -> None:
+        """Offer a TCP address as a host candidate.
+
+        address     passive: of the listening socket, whose port no UDP socket of that IP address may have.
+                    active: where connections can come from, with port 9; take_connects() asks for them.
+        Source: RFC 6544 section 5.1.
+        """
+        if self._agent is not None:
+            self._agent.add_tcp_local(
+                address, "active" if tcp_type == "active" else "passive", interface=interface
+            )
+
+    @property
+    def asks_connections(self) -> bool:
+        """Whether take_connects() has something."""
+        return bool(self._connects)
+
+    def take_connects(self) -> list[tuple[Address, Address]]:
+        """Hand over connections to be opened to the peer: (our active candidate, the peer's address).
+
+        Then: tcp_opened() or tcp_closed(). What comes by it, without its framing, goes to receive() and what
+        is to leave by it comes from take_packets(), with these two addresses.
+        """
+        connects, self._connects = self._connects, []
+        return connects
+
+    @command
+    def tcp_opened(self, local: Address, remote: Address, now: float) -> None:
+        """Note that a connection of take_connects() is there."""
+        if self._agent is not None:
+            self._agent.tcp_connected(local, remote, now)
+
+    @command
+    def tcp_closed(self, local: Address, remote: Address, now: float) -> None:
+        """Note that a connection with the peer could not be opened, or is gone."""
+        if self._agent is not None:
+            self._agent.tcp_closed(local, remote, now)
+
+    def has_checked(self, local: Address, remote: Address) -> bool:
+        """Tell whether a check has passed on a pair of addresses: a stranger's connection may be closed."""
+        return self._agent is not None and self._agent.is_valid(local, remote)
 
     @property
     def asks_servers(self) -> bool:
@@ -238,7 +301,17 @@ class Gathering:
         """Announce our candidates under fresh credentials: the sockets and relays are still there."""
         if self.gathering_state is GatheringState.COMPLETE:
             self._set_gathering_state(GatheringState.GATHERING)
-            agent.end_of_local_candidates()
+            if self._gatherer is None or self._gatherer.is_done:
+                agent.end_of_local_candidates()
+
+    def _withdraw(self, address: Address, why: str) -> None:
+        """Take a base from the agent; where data has left from it, a restart would help."""
+        agent = self._agent
+        if agent is not None:
+            selected = agent.selected
+            agent.remove_local(address)
+            if selected is not None and selected.local_address == address:
+                self._events.append(IceRestartProposed(why))
 
     def _on_server(self, event: ServerEvent) -> None:
         agent = self._agent
@@ -246,14 +319,14 @@ class Gathering:
         match event:
             case ServerReflexive(base, mapped, server):
                 # A mapping that changes after gathering is found by checks, as a peer-reflexive candidate.
-                if self.gathering_state is GatheringState.GATHERING:
+                is_known = any(each.base == base and each.type == "srflx" for each in agent.told_candidates)
+                if self.gathering_state is GatheringState.GATHERING or not is_known:
                     agent.add_reflexive(base, mapped, server=server)
             case Relayed(relayed, mapped, server, protocol):
-                if self.gathering_state is GatheringState.GATHERING:
-                    agent.add_relayed(relayed, mapped, server=server, protocol=protocol)
+                agent.add_relayed(relayed, mapped, server=server, protocol=protocol)
             case RelayLost(relayed, reason):
                 _logger.debug("relay %s is gone: %s", relayed, reason)
-                agent.remove_local(relayed)
+                self._withdraw(relayed, f"the relay {relayed[0]} is gone: {reason}")
             case ServerFailed(url, local, code, reason):
                 error = CandidateError(url, local, code, reason)
                 self._candidate_errors.append(error)

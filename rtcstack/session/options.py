@@ -62,6 +62,10 @@ class SessionOptions:
     max_names_at_once: int = 16
     """Most mDNS names that are asked for at a time; browsers have one for each address of the host."""
 
+    ice_tcp: tuple[str, ...] = ()
+    """Host candidates for TCP to gather, "active", "passive" or both, for networks that let no UDP out
+    (RFC 6544); the driver opens the sockets."""
+
     servers: tuple[Server, ...] = ()
     """STUN and TURN servers to ask for addresses."""
 

@@ -303,8 +303,14 @@ class PeerSession(PeerTransport):
             selected_pair=None
             if pair is None
             else PairStats(
-                pair.local_address, pair.local.type, pair.remote_address, pair.remote.type, pair.rtt
+                pair.local_address,
+                pair.local.type,
+                pair.remote_address,
+                pair.remote.type,
+                pair.rtt,
+                pair.local.transport,
             ),
+            selected_pair_changes=self._pair_changes,
             dtls=None if endpoint is None else DtlsStats(endpoint.version, endpoint.cipher),
             sctp=None if association is None else association.stats,
             channels=tuple(

@@ -19,6 +19,7 @@ class PairStats:
     local, remote           (ip, port) of both ends.
     local_type, remote_type "host", "srflx", "prflx" or "relay".
     rtt                     round-trip time of the last check, seconds; 0 before the first.
+    transport               "udp" or "tcp", between the two ends.
     """
 
     local: tuple[str, int]
@@ -26,6 +27,7 @@ class PairStats:
     remote: tuple[str, int]
     remote_type: str
     rtt: float
+    transport: str = "udp"
 
     def __str__(self) -> str:
         rtt = f", {self.rtt * 1000:.2f} ms" if self.rtt else ""
@@ -67,6 +69,7 @@ class Stats:
 
     connection_state, gathering_state, signaling_state     names of the states.
     selected_pair   the path in use; None before there is one.
+    selected_pair_changes   how often a path was taken into use, the first one included.
     dtls            version and cipher; None before the peer has been described.
     sctp            counters of the association; None before DTLS is up.
     channels        the channels that are not closed.
@@ -77,6 +80,7 @@ class Stats:
     gathering_state: str
     signaling_state: str
     selected_pair: PairStats | None
+    selected_pair_changes: int
     dtls: DtlsStats | None
     sctp: sctp.Stats | None
     channels: tuple[ChannelStats, ...]

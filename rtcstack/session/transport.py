@@ -81,6 +81,7 @@ class PeerTransport(Gathering):
         self._role: str | None = None
         self._remote: RemoteParameters | None = None
         self._early_datagrams: list[bytes] = []
+        self._pair_changes = 0
         self._released = 0
         self._window_step = min(_WINDOW_STEP, options.sctp.receive_window // 4)
         self._connect_deadline = math.inf
@@ -499,7 +500,10 @@ class PeerTransport(Gathering):
                 self._events.append(LocalCandidate(*self._media, line))
             case ice.EndOfLocalCandidates():
                 self._set_gathering_state(GatheringState.COMPLETE)
+            case ice.TcpConnect(local, remote):
+                self._connects.append((local, remote))
             case ice.PairSelected(pair):
+                self._pair_changes += 1
                 self._events.append(SelectedPairChanged(pair.local_address, pair.remote_address))
                 if self._gatherer is not None and pair.local_address in self._gatherer.relays:
                     self._gatherer.bind(pair.local_address, pair.remote_address)
@@ -589,6 +593,11 @@ class PeerTransport(Gathering):
         if self._association is not None and not self._is_ending:
             self._association.abort(reason)
         self._end(ConnectionState.CLOSED, reason)
+
+    @property
+    def watches_network(self) -> bool:
+        """Whether a change of our addresses matters: there is a path, or one may come again."""
+        return not self._is_ending and self.connection_state >= ConnectionState.CONNECTED
 
     @property
     def is_over(self) -> bool:

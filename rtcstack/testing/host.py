@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from rtcstack.errors import InvalidParameter, InvalidState
 from rtcstack.net import Address, Session, SocketStats, Transport
-from rtcstack.testing.stream import VirtualStream
+from rtcstack.testing.stream import VirtualStream, is_stream, listening_at, without_prefix
 
 if TYPE_CHECKING:
     from rtcstack.testing.network import Realm, VirtualNetwork
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["VirtualHost", "VirtualTransport"]
 
 _FIRST_PORT = 50000
+_LOOK_AFTER = 2.5
+"""Seconds after which a change of addresses is noticed: half of what rtcstack.net takes between two looks."""
+_ACTIVE_PORT = 9
+"""Port that an active TCP candidate shows (RFC 6544 section 4.1)."""
+
 _MOST_TURNS = 10_000
 """Rounds of one step: more than any window of data needs, so only a session that never rests has more."""
 
@@ -95,6 +100,32 @@ class VirtualHost:
                 break
         return [transport for transport in ours if transport.is_ready()]
 
+    def add_address(self, ip: str) -> None:
+        """Give the host one more address, as a network that it joins does.
+
+        Sessions notice within seconds, or when they are told so by network_changed().
+
+        Raises    InvalidParameter if it is malformed or taken.
+        """
+        self.addresses += (self.realm.route_to(self, ip),)
+        self._notice()
+
+    def remove_address(self, ip: str) -> None:
+        """Take an address from the host: nothing leaves from it or arrives there any more.
+
+        Raises    InvalidParameter if it has none such.
+        """
+        if ip not in self.addresses:
+            raise InvalidParameter(f"{self!r} has no address {ip}")
+        self.realm.forget_route(ip)
+        self.addresses = tuple(each for each in self.addresses if each != ip)
+        self._notice()
+
+    def _notice(self) -> None:
+        for transport in self._network.transports:
+            if transport.host is self:
+                transport.look_at = min(transport.look_at, self._network.now + _LOOK_AFTER)
+
     def take_port(self) -> int:
         """Give a UDP port that nobody on this host has."""
         self._next_port += 1
@@ -111,14 +142,16 @@ class VirtualTransport:
         self.stats = SocketStats()
         self.streams: dict[tuple[Address, Address], VirtualStream] = {}
         """Connections by (local, remote) as the session knows them."""
+        self.host = host
+        self.look_at = math.inf
+        """When a change of the host's addresses will be noticed."""
         self._network = network
-        self._host = host
         self._session = session
         self._is_gathered = False
         self._asking: Session | None = None
-        """The session, if it asks servers by name or over connections."""
-        self._notices: list[tuple[Address, str | None]] = []
-        """Connections that are open, or have ended for a reason."""
+        """The session of a peer; None for a server."""
+        self._notices: list[tuple[Address, Address, str | None]] = []
+        """Connections, as the session knows them, that are open, or have ended for a reason."""
         self._sockets: list[Address] = []
         self._arrived: list[tuple[Address, Address, list[bytes]]] = []
         network.transports.append(self)
@@ -126,50 +159,81 @@ class VirtualTransport:
     @property
     def deadline(self) -> float:
         """The session's deadline, seconds of virtual time."""
-        return self._session.deadline
+        return min(self._session.deadline, self.look_at)
 
     def is_ready(self) -> bool:
         """Tell whether something has arrived or a timer is due."""
-        return bool(self._arrived or self._notices) or self._session.deadline <= self._network.now
+        return bool(self._arrived or self._notices) or self.deadline <= self._network.now
 
     def gather(self) -> None:
         """Open a socket at every address of the host and tell the session; the second call does nothing."""
         if self._is_gathered:
             return
         self._is_gathered = True
-        for ip in self._host.addresses:
-            address = (ip, self._host.take_port())
-            self.open(address)
-            self._session.add_local_address(address, "virtual0")
+        for ip in self.host.addresses:
+            self._open_at(ip)
         self._session.end_of_local_candidates()
-        if getattr(self._session, "asks_servers", False):
+        if hasattr(self._session, "take_lookups"):
             self._asking = cast(Session, self._session)
             self._ask(self._asking)
+
+    def _open_at(self, ip: str) -> None:
+        session, address = self._session, (ip, self.host.take_port())
+        self.open(address)
+        session.add_local_address(address, "virtual0")
+        types = getattr(session, "tcp_types", ())
+        if "active" in types:
+            cast(Session, session).add_tcp_address((ip, _ACTIVE_PORT), "active", "virtual0")
+        if "passive" in types:
+            address = (ip, self.host.take_port())
+            self.listen(address)
+            cast(Session, session).add_tcp_address(address, "passive", "virtual0")
+
+    def network_changed(self) -> None:
+        """Open and close sockets after the host's addresses, as they are now, and tell the session."""
+        session, host = self._asking, self.host
+        self.look_at = math.inf
+        if session is None:
+            return
+        for address in [address for address in self._sockets if address[0] not in host.addresses]:
+            self._sockets.remove(address)
+            del host.realm.sockets[address]
+            session.remove_local_address(address)
+            session.remove_local_address((address[0], _ACTIVE_PORT))
+        for address in [a for a, listener in host.realm.listeners.items() if listener is self]:
+            if address[0] not in host.addresses:
+                del host.realm.listeners[address]
+                session.remove_local_address(address)
+        used = {address[0] for address in self._sockets}
+        for ip in host.addresses:
+            if ip not in used:
+                self._open_at(ip)
 
     def open(self, address: Address) -> None:
         """Open a socket at an address and port of the host, as servers do.
 
         Raises    InvalidParameter if the host has no such address, or a socket there.
         """
-        if address[0] not in self._host.addresses or address in self._host.realm.sockets:
-            raise InvalidParameter(f"{self._host!r} has no such address, or a socket there: {address}")
+        if address[0] not in self.host.addresses or address in self.host.realm.sockets:
+            raise InvalidParameter(f"{self.host!r} has no such address, or a socket there: {address}")
         self._sockets.append(address)
-        self._host.realm.sockets[address] = self
+        self.host.realm.sockets[address] = self
 
     def listen(self, address: Address) -> None:
         """Accept TCP and TLS connections at an address and port of the host.
 
         What comes by them is received at `stream.listening_at(address)`.
         """
-        self._host.realm.listeners[address] = self
+        self.host.realm.listeners[address] = self
 
     def receive(self, local: Address, remote: Address, datagrams: list[bytes]) -> None:
         """Keep what has arrived until the next `step`."""
         self._arrived.append((local, remote, datagrams))
 
-    def notice(self, key: Address, reason: str | None) -> None:
+    def notice(self, local: Address, remote: Address, reason: str | None) -> None:
         """Keep until the next `step` that a connection is open, or has ended for a reason."""
-        self._notices.append((key, reason))
+        if self._asking is not None:
+            self._notices.append((local, remote, reason))
 
     def step(self) -> bool:
         """Hand the session what has arrived, let its due timers run and send what it has to say.
@@ -179,11 +243,16 @@ class VirtualTransport:
         """
         network, session, stats = self._network, self._session, self.stats
         now = network.now
+        if self.look_at <= now and self._asking is not None and self._asking.watches_network:
+            self.network_changed()
+        self.look_at = math.inf if self.look_at <= now else self.look_at
         for turn in range(_MOST_TURNS):
             arrived, self._arrived = self._arrived, []
             for local, remote, datagrams in arrived:
                 stats.datagrams_received += len(datagrams)
                 stats.bytes_received += sum(map(len, datagrams))
+                if self._asking is not None:
+                    local = without_prefix(local)  # a connection to a candidate of ours
                 session.receive(local, remote, datagrams, now)
             if self._asking is not None:
                 self._tell(self._asking)
@@ -196,54 +265,66 @@ class VirtualTransport:
             if not self.is_ready():
                 return turn > 0 or bool(arrived) or is_due
         raise RuntimeError(
-            f"a session on {self._host!r} is still busy after {_MOST_TURNS} rounds at one instant"
+            f"a session on {self.host!r} is still busy after {_MOST_TURNS} rounds at one instant"
         )
 
     def _send(self) -> None:
         for local, remote, datagrams in self._session.take_packets(self._network.now):
             self.stats.datagrams_sent += len(datagrams)
             self.stats.bytes_sent += sum(map(len, datagrams))
-            stream = self.streams.get((local, remote))
+            stream = self.streams.get((local, remote)) or self.streams.get((listening_at(local), remote))
             if stream is not None:
                 stream.send(self, datagrams)
             else:
-                self._host.realm.send(self._host, local, remote, datagrams)
+                self.host.realm.send(self.host, local, remote, datagrams)
 
     def _tell(self, session: Session) -> None:
         """Tell the session what has become of its connections."""
         notices, self._notices = self._notices, []
-        for key, reason in notices:
-            if reason is None:
-                session.stream_opened(key, self._network.now)
-            else:
-                session.stream_closed(key, reason, self._network.now)
+        now = self._network.now
+        for local, remote, reason in notices:
+            is_ours = is_stream(local) or local[1] == _ACTIVE_PORT
+            match is_ours, reason:
+                case True, None:
+                    session.tcp_opened(local, remote, now)
+                case True, _:
+                    session.tcp_closed(without_prefix(local), remote, now)
+                case False, None:
+                    session.stream_opened(local, now)
+                case False, str(reason):
+                    session.stream_closed(local, reason, now)
 
     def _ask(self, session: Session) -> None:
         """Look up the names and open the connections that the session wants."""
-        network, host = self._network, self._host
+        network, host = self._network, self.host
         for name in session.take_lookups():
             addresses = network.look_up(name)
             session.resolved(name, addresses, "" if addresses else f"there is no host {name!r}")
         for request in session.take_stream_requests():
-            key, remote = request.key, request.remote
+            remote = request.remote
             ip = next((ip for ip in host.addresses if (":" in ip) == (":" in remote[0])), "")
-            path = host.realm.trace(host, ip, remote) if ip else None
-            if path is None:
-                self.notice(key, "network is unreachable")
-            else:
-                stream = VirtualStream(network, self, key, remote, path, is_tls=bool(request.tls_name))
-                self.streams[key, remote] = stream
+            self._connect(request.key, ip, remote, is_tls=bool(request.tls_name))
+        for local, remote in session.take_connects():
+            self._connect(local, local[0], remote, is_tls=False)
+
+    def _connect(self, key: Address, ip: str, remote: Address, *, is_tls: bool) -> None:
+        path = self.host.realm.trace(self.host, ip, remote) if ip in self.host.addresses else None
+        if path is None:
+            self.notice(key, remote, "network is unreachable")
+        else:
+            stream = VirtualStream(self._network, self, key, remote, path, is_tls=is_tls)
+            self.streams[key, remote] = stream
 
     def close(self) -> None:
         """Send what the session has to say at this instant and close the sockets. May be called twice."""
         if self._sockets:
             self._send()
         for address in self._sockets:
-            del self._host.realm.sockets[address]
-        for stream in self.streams.values():
+            del self.host.realm.sockets[address]
+        for stream in list(self.streams.values()):
             stream.close(self)
-        for address in [a for a, listener in self._host.realm.listeners.items() if listener is self]:
-            del self._host.realm.listeners[address]
+        for address in [a for a, listener in self.host.realm.listeners.items() if listener is self]:
+            del self.host.realm.listeners[address]
         self.streams.clear()
         self._sockets.clear()
         self._arrived.clear()

@@ -148,6 +148,9 @@ class Realm:
     def send(self, sender: Node, local: Address, remote: Address, datagrams: list[bytes]) -> None:
         """Put datagrams on their way from a host, or a NAT, to an address as this realm knows it."""
         route = sender, remote[0]
+        if isinstance(sender, VirtualHost) and local[0] not in sender.addresses:
+            self._network.stats.unreachable += len(datagrams)
+            return
         try:
             way = self._routes[route]
         except KeyError:
@@ -205,6 +208,17 @@ class Realm:
         self._route_to(node, addresses)
         self._network.names.add(node.name)
         self._members.append(node)
+
+    def route_to(self, node: Node, address: str) -> str:
+        """Let one more address lead to a host; returns it in its usual form."""
+        address = _normalized(address)
+        self._route_to(node, (address,))
+        return address
+
+    def forget_route(self, address: str) -> None:
+        """Let an address lead nowhere."""
+        del self._by_ip[address]
+        self._routes.clear()
 
     def _route_to(self, node: Node, addresses: tuple[str, ...]) -> None:
         for address in addresses:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rtcstack.testing.host import VirtualTransport
     from rtcstack.testing.network import VirtualNetwork
 
-__all__ = ["StreamPath", "VirtualStream", "is_stream", "listening_at"]
+__all__ = ["StreamPath", "VirtualStream", "is_stream", "listening_at", "without_prefix"]
 
 _FIRST_PORT = 10000
 _SYN = [b""]
@@ -26,6 +26,11 @@ def listening_at(address: Address) -> Address:
 def is_stream(local: Address) -> bool:
     """Tell whether something came by a connection, from the local address that a server is told."""
     return local[0].startswith(_PREFIX)
+
+
+def without_prefix(local: Address) -> Address:
+    """Give back what listening_at() was given; any other address as it is."""
+    return local[0].removeprefix(_PREFIX), local[1]
 
 
 class StreamPath(NamedTuple):
@@ -99,7 +104,7 @@ class VirtualStream:
         elif self._round_trips:
             self._there.send(_SYN, self._network.now, (source, destination, self._accept))
         else:
-            self._client.notice(self._client_end[0], None)
+            self._client.notice(*self._client_end, None)
 
     def _to_server(self, source: Address, destination: Address, pieces: list[bytes]) -> None:
         if self._server is not None:
@@ -109,13 +114,17 @@ class VirtualStream:
         self._client.receive(*self._client_end, pieces)
 
     def _end(
-        self, source: Address, destination: Address, pieces: list[bytes], reason: str = "closed by the server"
+        self,
+        source: Address,
+        destination: Address,
+        pieces: list[bytes],
+        reason: str = "closed by the other side",
     ) -> None:
         """Take the connection from both ends."""
         if self._there in self._network.links:
             self._network.links.remove(self._there)
             self._network.links.remove(self._back)
-        if self._server is not None:
-            self._server.streams.pop(self._server_end, None)
+        if self._server is not None and self._server.streams.pop(self._server_end, None) is not None:
+            self._server.notice(*self._server_end, reason)
         if self._client.streams.pop(self._client_end, None) is not None:
-            self._client.notice(self._client_end[0], reason)
+            self._client.notice(*self._client_end, reason)

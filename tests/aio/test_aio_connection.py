@@ -185,3 +185,30 @@ def test_wrong_use_raises_what_the_other_face_raises() -> None:
 def test_outside_of_a_loop_there_is_no_connection() -> None:
     with pytest.raises(RuntimeError):
         PeerConnection()
+
+
+def test_a_changed_network_is_followed_by_a_restart() -> None:
+    """RFC 8445 §9: the address of the path is gone, the channel goes on by another one."""
+    ips = {"127.0.0.1"}
+
+    async def test() -> None:
+        filtered = {"interface_filter": lambda interface: interface.address in ips}
+        async with PeerConnection(filtered) as a, PeerConnection(filtered) as b:
+            chat_a, chat_b = (peer.create_data_channel("chat", CHAT) for peer in (a, b))
+            await a.accept(await b.answer(await a.offer(trickle=False), trickle=False))
+            await asyncio.gather(chat_a.opened(), chat_b.opened())
+            ips.symmetric_difference_update({"127.0.0.1", "::1"})
+            a.network_changed()
+            b.network_changed()
+            assert "127.0.0.1" in await a.restart_proposed()
+            offer = await a.offer(restart_ice=True, trickle=False)
+            await a.accept(await b.answer(offer, trickle=False))
+            await chat_a.send("by the other family")
+            assert await chat_b.receive() == "by the other family"
+            pair = a.get_stats().selected_pair
+            assert pair is not None
+            assert pair.local[0] == "::1"
+        with pytest.raises(RTCError, match="no connection"):
+            await a.restart_proposed()
+
+    run(test())

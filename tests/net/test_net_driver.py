@@ -30,6 +30,10 @@ class EchoSession:
         self.echo = echo
         self.asks_servers = False
         self.asks_mdns = False
+        self.asks_connections = False
+        self.watches_network = False
+        self.tcp_types: tuple[str, ...] = ()
+        self.removed: list[Address] = []
 
     @property
     def address(self) -> Address:
@@ -37,6 +41,9 @@ class EchoSession:
 
     def add_local_address(self, address: Address, interface: str = "") -> None:
         self.locals.append((address, interface))
+
+    def remove_local_address(self, address: Address) -> None:
+        self.removed.append(address)
 
     def end_of_local_candidates(self) -> None:
         self.gathered += 1
@@ -60,6 +67,21 @@ class EchoSession:
 
     def local_name_resolved(self, name: str, addresses: list[str], reason: str) -> None:
         raise AssertionError("nothing was asked")
+
+    def add_tcp_address(self, address: Address, tcp_type: str, interface: str = "") -> None:
+        raise AssertionError("nothing was asked")
+
+    def take_connects(self) -> list[tuple[Address, Address]]:
+        raise AssertionError("nothing is asked")
+
+    def tcp_opened(self, local: Address, remote: Address, now: float) -> None:
+        raise AssertionError("nothing was asked")
+
+    def tcp_closed(self, local: Address, remote: Address, now: float) -> None:
+        raise AssertionError("nothing was asked")
+
+    def has_checked(self, local: Address, remote: Address) -> bool:
+        raise AssertionError("there is no connection")
 
     def take_stream_requests(self) -> list[Any]:
         return []
@@ -469,3 +491,59 @@ def test_a_wait_without_time_tells_which_are_ready(ends: Ends) -> None:
         sock.sendto(b"hello", addressed.address)
     assert ends.network.wait(transports[1:2], 5.0) == [transports[1]]
     assert ends.network.wait(transports, 0) == [transports[1], transports[2]]
+
+
+# -- addresses that come and go ----------------------------------------------------------------------
+
+
+def changing(ips: set[str], poll: float) -> Options:
+    return Options(interface_poll=poll, interface_filter=lambda interface: interface.address in ips)
+
+
+def test_a_look_at_the_addresses_opens_and_closes_sockets() -> None:
+    ips = {"127.0.0.1"}
+    session = EchoSession()
+    transport = OsNetwork(changing(ips, 0)).attach(session)
+    transport.network_changed()
+    assert session.locals == []  # nothing has been gathered yet
+    transport.gather()
+    (old,) = [address for address, _ in session.locals]
+    ips |= {"::1"}
+    transport.network_changed()
+    transport.network_changed()
+    assert [address[0] for address, _ in session.locals] == ["127.0.0.1", "::1"]
+    assert session.removed == []
+    ips -= {"127.0.0.1"}
+    transport.network_changed()
+    assert session.removed == [old]
+    assert len(transport.descriptors) == 1
+    assert session.gathered == 1
+    transport.close()
+    transport.network_changed()
+    assert len(session.locals) == 2
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_while_it_matters_the_driver_looks_by_itself(is_watched: bool) -> None:
+    ips = {"127.0.0.1"}
+    session = EchoSession()
+    session.watches_network = is_watched
+    network = OsNetwork(changing(ips, 0.001))
+    transport = network.attach(session)
+    transport.gather()
+    ips.clear()
+    for _ in range(3):
+        assert network.wait([transport], 1.0) == [transport]  # it is due though nothing arrives
+        transport.step()
+    assert bool(session.removed) == is_watched
+    transport.close()
+
+
+def test_addresses_asked_for_by_name_stay_while_the_machine_has_them() -> None:
+    session = EchoSession()
+    transport = OsNetwork(Options(bind_addresses=("127.0.0.1",))).attach(session)
+    transport.gather()
+    assert transport.deadline == math.inf
+    transport.network_changed()
+    assert session.removed == []
+    transport.close()

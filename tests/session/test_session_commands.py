@@ -19,6 +19,7 @@ COMMANDS: dict[str, Callable[[Sessions], object]] = {
     "add_local_address": lambda s: s.a.add_local_address(("10.0.0.9", 5009)),
     "add_relay_address": lambda s: s.a.add_relay_address(("10.0.0.9", 5010)),
     "add_remote_candidate": lambda s: s.a.add_remote_candidate(""),
+    "add_tcp_address": lambda s: s.a.add_tcp_address(("10.0.0.9", 5010), "passive"),
     "close": lambda s: s.a.close(s.now),
     "close_channel": lambda s: s.a.close_channel(s.channel_a),
     "create_answer": lambda s: s.a.create_answer(s.now),
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[[Sessions], object]] = {
     "handle_timeout": lambda s: s.a.handle_timeout(s.now),
     "local_name_resolved": lambda s: s.a.local_name_resolved("x.local", [], "nobody has answered"),
     "receive": lambda s: s.a.receive(ADDRESS_A, ADDRESS_B, [b"neither STUN nor DTLS"], s.now),
+    "remove_local_address": lambda s: s.a.remove_local_address(("10.0.0.9", 5009)),
     "resolved": lambda s: s.a.resolved("stun.example.org", [], "there is no such name"),
     "send": lambda s: s.a.send(s.channel_a, b"payload", False, s.now),
     "set_buffered_amount_low_threshold": lambda s: s.a.set_buffered_amount_low_threshold(s.channel_a, 0),
@@ -35,6 +37,8 @@ COMMANDS: dict[str, Callable[[Sessions], object]] = {
     "set_remote_description": lambda s: s.a.set_remote_description("offer", "", s.now),
     "stream_closed": lambda s: s.a.stream_closed(ADDRESS_A, "refused", s.now),
     "stream_opened": lambda s: s.a.stream_opened(ADDRESS_A, s.now),
+    "tcp_closed": lambda s: s.a.tcp_closed(ADDRESS_A, ADDRESS_B, s.now),
+    "tcp_opened": lambda s: s.a.tcp_opened(ADDRESS_A, ADDRESS_B, s.now),
 }
 """How to call each method that changes the session; whether it succeeds does not matter here."""
 
@@ -44,6 +48,8 @@ CHANGE_NOTHING = {
     "get_stats",
     "hand_over",
     "release",  # as take_message
+    "has_checked",
+    "take_connects",
     "take_events",
     "take_hidden_addresses",
     "take_local_names",
