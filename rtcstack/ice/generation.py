@@ -42,6 +42,7 @@ class Generation:
     checklist           pairs of our bases with them.
     selection           the pair that carries data, its nomination and consent.
     valid               five-tuples on which data may be looked at.
+    has_foreign_keys    whether a request came, from no address of ours, that other credentials had signed.
     is_retired          whether a later generation is being checked: this one only keeps its pair.
     """
 
@@ -58,6 +59,7 @@ class Generation:
         self.checklist = Checklist(end.options.max_pairs)
         self.selection = Selection(end, self.checklist, self.remote)
         self.valid: set[tuple[Address, Address]] = set()
+        self.has_foreign_keys = False
         self.is_retired = False
         self._key = self.password.encode()
         self._remote_key = b""
@@ -506,6 +508,8 @@ class Generation:
             asked = Refusal(487, self._key)
         if isinstance(asked, Refusal):
             end.stats.errors_sent[asked.code] = end.stats.errors_sent.get(asked.code, 0) + 1
+            if asked.code == 401 and not end.candidates.has_ip(remote[0]):
+                self.has_foreign_keys = True
             end.answer(local, remote, write_refusal(message, asked))
             return
         allows = end.options.remote_candidate_filter

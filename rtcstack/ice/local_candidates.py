@@ -49,6 +49,10 @@ class LocalCandidates:
         )
         return self._add(candidate)
 
+    def has_ip(self, ip: str) -> bool:
+        """Tell whether an IP address is one that packets of ours leave from."""
+        return any(base[0] == ip for base in self.bases)
+
     def confirm(self, base: Address, mapped: Address) -> Candidate | None:
         """Note that a server sees a socket at its own address, so that a hidden host candidate is public.
 

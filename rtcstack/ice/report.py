@@ -45,6 +45,9 @@ class Report:
     pairs               the best first.
     left_out            remote candidates that could not be used: how many and why, in words.
     has_foreign_keys    whether requests or answers came that other credentials had signed.
+    strangers           private addresses of the peer at which somebody refuses our credentials: the peer,
+                        or another host that has the same address in our network.
+    own                 private addresses of the peer that are ours, too.
     relay_only          whether only relayed candidates may be used.
     """
 
@@ -55,6 +58,8 @@ class Report:
     pairs: tuple[PairReport, ...]
     left_out: tuple[str, ...]
     has_foreign_keys: bool
+    strangers: tuple[str, ...]
+    own: tuple[str, ...]
     relay_only: bool
 
     @property
@@ -81,11 +86,22 @@ class Report:
                 "the peer's checks arrive here, but it is not reached from here: "
                 "a firewall or NAT lets only one direction through"
             )
-        return self._guess_from_candidates()
+        guess = self._guess_from_candidates()
+        if self.strangers:
+            return (
+                f"{guess} (at {', '.join(self.strangers)} somebody refuses our checks: another host of that "
+                f"address in this network, or, if it is the peer, the credentials do not match)"
+            )
+        return guess
 
     def _guess_from_candidates(self) -> str:
         """Guess what kind of candidate would have helped."""
-        if any(is_same_network(pair.local.address, pair.remote.address) for pair in self.pairs):
+        elsewhere = (*self.strangers, *self.own)
+        if any(
+            is_same_network(pair.local.address, pair.remote.address)
+            for pair in self.pairs
+            if pair.remote.address not in elsewhere
+        ):
             return "a firewall or NAT is in the way, or the peer is gone"
         if any(each.type == "relay" for each in (*self.local, *self.remote)):
             return "not even a relay helps: a firewall blocks UDP, the relay refuses, or the peer is gone"
@@ -125,6 +141,10 @@ def make_report(end: LocalEnd, generation: Generation) -> Report:
     """Collect what one generation knows."""
     selected = generation.selection.pair
     pairs = list(generation.checklist)
+    refused = [pair.remote for pair in pairs if pair.reason.startswith("refused with 401")]
+    private = [each for each in generation.remote.values() if _is_hidden((each,))]
+    own = {each.address for each in private if end.candidates.has_ip(each.address)}
+    strangers = {each.address for each in refused if each in private} - own
     if selected is not None and selected not in pairs:
         pairs.append(selected)  # The path of before a restart.
     return Report(
@@ -135,10 +155,12 @@ def make_report(end: LocalEnd, generation: Generation) -> Report:
         pairs=tuple(_report_pair(pair, is_selected=pair is selected) for pair in pairs),
         left_out=_left_out(end.drops),
         has_foreign_keys=bool(
-            401 in end.stats.errors_received
-            or 401 in end.stats.errors_sent
+            generation.has_foreign_keys
             or end.drops.unauthenticated_response
+            or any(each not in private for each in refused)
         ),
+        strangers=tuple(sorted(strangers)),
+        own=tuple(sorted(own)),
         relay_only=end.options.relay_only,
     )
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rtcstack.ice import Candidate, Report
-from rtcstack.session.events import CandidateError
 from rtcstack.session.stats import Stats, format_address
 
 __all__ = ["explain"]
 
 
-def explain(stats: Stats, reason: str, report: Report | None, errors: Sequence[CandidateError]) -> str:
+def explain(
+    stats: Stats,
+    reason: str,
+    report: Report | None,
+    servers: Sequence[tuple[str, tuple[str, int] | None, str]],
+) -> str:
     """Write a report of several lines.
 
     reason      why the connection failed or ended; "" if it did not.
     report      of the ICE agent; None before there is one.
-    errors      servers that gave no address.
+    servers     what each has answered: (url, the socket that asked, words).
     """
     lines = [f"connection {stats.connection_state}" + (f": {reason}" if reason else "")]
     if report is None:
@@ -28,7 +32,8 @@ def explain(stats: Stats, reason: str, report: Report | None, errors: Sequence[C
         lines += [f"  {_describe(candidate)}" for candidate in candidates]
     if report.left_out:
         lines.append(f"left out: {', '.join(report.left_out)}")
-    lines += [f"server {error.url}: {error.code} {error.reason}" for error in errors]
+    for url, local, outcome in servers:
+        lines.append(f"server {url}{f' from {format_address(local)}' if local else ''}: {outcome}")
     lines.append("pairs, best first:" + ("" if report.pairs else " none"))
     for pair in report.pairs:
         notes = [pair.state.value]

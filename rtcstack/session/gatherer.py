@@ -28,6 +28,9 @@ Address = tuple[str, int]
 _MOST_CLIENTS = 64
 """Questions to servers at a time: eight addresses of ours and eight servers; more help nobody."""
 
+_MOST_OUTCOMES = 256
+"""Outcomes of questions that are remembered, to be told: addresses may come and go for days."""
+
 _ANY: Address = ("stream", 0)
 """Stands for our side of connections to servers that are not open yet."""
 
@@ -166,6 +169,7 @@ class Gatherer:
         self._lookups_end = math.inf
         self.is_done = False
         self._events: list[Event] = []
+        self._outcomes: dict[tuple[str, Address | None], str] = {}
         for server in self._servers:
             host = server.url.host
             if _is_ip(host):
@@ -243,6 +247,15 @@ class Gatherer:
             question.client.connection_lost(reason)
             self._take_events_of(question, now)
         self._update()
+
+    def outcomes(self) -> list[tuple[str, Address | None, str]]:
+        """Tell what became of every question so far: (url, the socket that asked or None, words)."""
+        waiting = [
+            (str(server.url), None, "its name is being resolved")
+            for server in self._servers
+            if server.url.host in self._unresolved
+        ]
+        return waiting + [(url, local, words) for (url, local), words in self._outcomes.items()]
 
     def close(self) -> None:
         """Give every relay back: take_packets has the requests."""
@@ -388,6 +401,7 @@ class Gatherer:
                 server=remote, random_bytes=self._random_bytes, options=self._options, redirected=redirected
             )
         self._questions[base, remote] = _Question(server, client, base, remote)
+        self._note(server, base, "asked")
         client.start(now)
 
     def _ask_by_stream(self, server: Server, remote: Address, *, redirected: bool) -> None:
@@ -399,6 +413,7 @@ class Gatherer:
         question = _Question(server, client, key, remote)
         self._questions[key, remote] = self._streams[key] = question
         tls_name = server.url.host if server.url.transport == "tls" else ""
+        self._note(server, key, "asked")
         self._stream_requests.append(StreamRequest(key, remote, tls_name))
 
     def _client(
@@ -421,9 +436,11 @@ class Gatherer:
             match event:
                 case turn.Mapped(address):
                     self._conclude(question)
+                    self._note(question.server, question.local, f"sees us at {_text(address)}")
                     self._events.append(ServerReflexive(question.local, address, server))
                 case turn.Allocated(relayed, mapped):
                     self._conclude(question)
+                    self._note(question.server, question.local, f"relays for us at {_text(relayed)}")
                     assert isinstance(question.client, Client)
                     self.relays[relayed] = question.client
                     protocol = question.server.url.transport
@@ -444,6 +461,7 @@ class Gatherer:
         """Ask the server that the first one names; it may not name another (RFC 8489 section 10)."""
         self._conclude(question)
         self._drop(question, "the server names another one")
+        self._note(question.server, question.local, f"sends us to {_text(address)}")
         if question.server.url.transport == "udp":
             self._ask_by_udp(question.server, question.local, address, now, redirected=True)
         else:
@@ -454,14 +472,21 @@ class Gatherer:
         for relayed, client in list(self.relays.items()):
             if client is question.client:
                 del self.relays[relayed]
+                self._note(question.server, question.local, f"relays no more: {reason}")
                 self._events.append(RelayLost(relayed, reason))
 
     def _conclude(self, question: _Question) -> None:
         question.is_pending = False
 
     def _fail(self, server: Server, local: Address | None, code: int, reason: str) -> None:
-        shown = None if local is None or local[0] == "stream" else local
+        shown = _shown(local)
+        self._note(server, local, f"{code} {reason}")
         self._events.append(ServerFailed(str(server.url), shown, code, reason))
+
+    def _note(self, server: Server, local: Address | None, outcome: str) -> None:
+        key = str(server.url), _shown(local)
+        if key in self._outcomes or len(self._outcomes) < _MOST_OUTCOMES:
+            self._outcomes[key] = outcome
 
     def _update(self) -> None:
         questions = self._questions.values()
@@ -477,6 +502,14 @@ class Gatherer:
         ):
             self.is_done = True
             self._events.append(Gathered())
+
+
+def _shown(local: Address | None) -> Address | None:
+    return None if local is None or local[0] == _ANY[0] else local
+
+
+def _text(address: Address) -> str:
+    return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
 
 
 def _is_ip(text: str) -> bool:

@@ -57,7 +57,6 @@ class Gathering:
         self._random_bytes = random_bytes
         self._agent: ice.Agent | None = None
         self._gatherer: Gatherer | None = None
-        self._candidate_errors: list[CandidateError] = []
         self._named = NamedCandidates(at_once=options.max_names_at_once, in_all=options.max_names)
         self._hidden = HiddenAddresses(random_bytes) if options.hide_addresses else None
         self._ended_remote_ufrag: str | None = None
@@ -328,9 +327,7 @@ class Gathering:
                 _logger.debug("relay %s is gone: %s", relayed, reason)
                 self._withdraw(relayed, f"the relay {relayed[0]} is gone: {reason}")
             case ServerFailed(url, local, code, reason):
-                error = CandidateError(url, local, code, reason)
-                self._candidate_errors.append(error)
-                self._events.append(error)
+                self._events.append(CandidateError(url, local, code, reason))
             case Gathered():
                 agent.end_of_local_candidates()
 

@@ -322,4 +322,5 @@ class PeerSession(PeerTransport):
     def explain(self) -> str:
         """Say in words what was tried to connect, and what most probably stands in the way."""
         report = self._agent.report() if self._agent is not None else None
-        return explain(self.get_stats(), self.reason, report, self._candidate_errors)
+        servers = self._gatherer.outcomes() if self._gatherer is not None else []
+        return explain(self.get_stats(), self.reason, report, servers)

@@ -232,3 +232,46 @@ def test_answers_are_not_signed_for_strangers() -> None:
     ((_, _, (reply,)),) = link.a.take_packets(link.now)
     assert is_error(Packet(link.a, A4, PUBLIC, reply))
     assert Message.parse(reply).integrity is None
+
+
+# Strangers of the same private address
+
+
+def refused(ours: str, theirs: list[Candidate], answered: Address) -> Link:
+    """Somebody at `answered` refuses the check of ours."""
+    link = deaf([(ours, 1)], theirs)
+    for _ in range(20):
+        for local, remote, checks in link.a.take_packets(link.now):
+            if remote == answered:
+                link.a.receive([answer(check, None, error=401) for check in checks], local, remote, link.now)
+        link.now += 0.05
+    return link
+
+
+def test_a_stranger_who_refuses_our_checks_is_not_the_peer() -> None:
+    """192.168.1.5 is the peer at its home, and somebody else at ours."""
+    link = refused("192.168.1.7", [host(("192.168.1.5", 1))], ("192.168.1.5", 1))
+    guess = link.a.report().guess
+    assert guess.startswith("both sides have only host candidates, in different networks: add a STUN server")
+    assert "at 192.168.1.5 somebody refuses our checks: another host" in guess
+    assert "or, if it is the peer, the credentials do not match" in guess
+
+
+def test_our_own_address_refuses_nothing() -> None:
+    """The peer has the same private address as we: the check came to ourselves."""
+    link = refused("192.168.1.5", [host(("192.168.1.5", 2))], ("192.168.1.5", 2))
+    assert link.a.report().guess == (
+        "both sides have only host candidates, in different networks: add a STUN server"
+    )
+
+
+def test_a_public_address_that_refuses_is_the_peer() -> None:
+    link = refused("8.8.4.4", [host(("8.8.8.8", 1))], ("8.8.8.8", 1))
+    assert "credentials do not match" in link.a.report().guess
+    assert "another host" not in link.a.report().guess
+
+
+def test_checks_signed_for_another_session_are_the_peers() -> None:
+    link = deaf([("192.168.1.7", 1)], [host(("192.168.1.5", 1))])
+    link.a.receive([request(link.a, key=b"wrong")], ("192.168.1.7", 1), ("192.168.1.5", 1), link.now)
+    assert "credentials do not match" in link.a.report().guess

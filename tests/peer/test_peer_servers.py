@@ -9,6 +9,7 @@ import pytest
 
 from rtcstack import Error, InvalidParameter, PeerConnection, RTCError, poll
 from rtcstack.testing import TurnServer, VirtualNetwork
+from rtcstack.testing.servers import REFRESH
 
 USERS = {"user": "secret"}
 TURN = {"urls": "turn:10.0.0.1", "username": "user", "credential": "secret"}
@@ -130,3 +131,49 @@ def test_a_bad_server_is_refused_at_construction(servers: list[Any], code: Error
 def test_an_unknown_policy_is_refused() -> None:
     with pytest.raises(InvalidParameter, match="iceTransportPolicy"):
         PeerConnection({"iceTransportPolicy": "some"})
+
+
+def test_every_server_says_in_the_explanation_what_came_of_it() -> None:
+    """Answers and failures alike, with the address that asked."""
+    three = Three(
+        [
+            TURN,
+            {"urls": "stun:10.0.0.77"},
+            {"urls": "stun:nowhere.example.org"},
+            {"urls": "turn:10.0.0.1?transport=tcp", "username": "user", "credential": "wrong"},
+        ]
+    )
+    three.run(lambda: False, limit=0.015)
+    assert "server stun:10.0.0.77:3478 from 10.0.0.2:50000: asked" in three.a.explain()
+    assert three.run(three.is_gathered)
+    text = three.a.explain()
+    assert "server turn:10.0.0.1:3478 from 10.0.0.2:50000: relays for us at 10.0.0.1:49152" in text
+    assert "server stun:10.0.0.77:3478 from 10.0.0.2:50000: 701 no answer within 5 s" in text
+    assert "server stun:nowhere.example.org:3478: 701 there is no host 'nowhere.example.org'" in text
+    assert "server turn:10.0.0.1:3478?transport=tcp: 401" in text
+
+
+def test_a_server_that_forgets_its_relay_is_told_of() -> None:
+    """RFC 8656 §7.3: the refresh is refused with 437."""
+    three = Three([TURN])
+    assert three.run(three.is_gathered)
+    three.server.refusals[REFRESH] = 437
+    three.network.run(600.0, peers=three.both)
+    assert "50000: 437 the server does not prolong the relay" in three.a.explain()
+    assert "relay udp" not in three.a.explain().partition("the peer's candidates")[0]
+
+
+def test_the_path_its_rtt_and_its_changes_are_told() -> None:
+    three = Three([TURN])
+    paths: list[tuple[str, str]] = []
+    three.a.selected_pair_changed.connect(lambda *path: paths.append(path))
+    assert three.run(three.is_open)
+    three.network.run(1.0)
+    poll(three.both)
+    stats = three.a.get_stats()
+    assert stats.selected_pair is not None
+    assert stats.selected_pair.rtt == pytest.approx(0.02)
+    assert paths[-1] == tuple(
+        f"{ip}:{port}" for ip, port in (stats.selected_pair.local, stats.selected_pair.remote)
+    )
+    assert stats.selected_pair_changes == len(paths)
