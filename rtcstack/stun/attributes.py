@@ -14,6 +14,7 @@ __all__ = [
     "ALTERNATE_DOMAIN",
     "ALTERNATE_SERVER",
     "ATTRIBUTES",
+    "CHANGE_REQUEST",
     "CHANNEL_NUMBER",
     "DATA",
     "ERROR_CODE",
@@ -27,12 +28,16 @@ __all__ = [
     "MESSAGE_INTEGRITY",
     "MESSAGE_INTEGRITY_SHA256",
     "NONCE",
+    "OTHER_ADDRESS",
+    "PADDING",
     "PASSWORD_ALGORITHM",
     "PASSWORD_ALGORITHMS",
     "PRIORITY",
     "REALM",
     "REQUESTED_ADDRESS_FAMILY",
     "REQUESTED_TRANSPORT",
+    "RESPONSE_ORIGIN",
+    "RESPONSE_PORT",
     "SOFTWARE",
     "UNKNOWN_ATTRIBUTES",
     "USERHASH",
@@ -298,3 +303,9 @@ XOR_RELAYED_ADDRESS = Attribute(0x0016, "XOR-RELAYED-ADDRESS", _read_xor_address
 REQUESTED_ADDRESS_FAMILY = Attribute(0x0017, "REQUESTED-ADDRESS-FAMILY", *_leading(1))
 REQUESTED_TRANSPORT = Attribute(0x0019, "REQUESTED-TRANSPORT", *_leading(1))
 ICMP = Attribute(0x8004, "ICMP", _read_icmp, _write_icmp)
+# RFC 5780 section 7
+CHANGE_REQUEST = Attribute(0x0003, "CHANGE-REQUEST", *_unsigned(4))
+PADDING = Attribute(0x0026, "PADDING", _read_bytes, _write_bytes)
+RESPONSE_PORT = Attribute(0x0027, "RESPONSE-PORT", *_leading(2))
+RESPONSE_ORIGIN = Attribute(0x802B, "RESPONSE-ORIGIN", _read_address, _write_address)
+OTHER_ADDRESS = Attribute(0x802C, "OTHER-ADDRESS", _read_address, _write_address)

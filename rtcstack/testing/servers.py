@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _PORT = 3478
+_OTHER_PORT = 3479
 _TLS_PORT = 5349
 _FIRST_RELAY_PORT = 49152
 _PERMISSION_LIFETIME = 300
@@ -37,6 +38,9 @@ _CHANNEL_LIFETIME = 600
 ALLOCATE, REFRESH, SEND, DATA, CREATE_PERMISSION, CHANNEL_BIND = 3, 4, 6, 7, 8, 9
 """Methods (RFC 8656 section 17)."""
 _UDP = 17
+_CHANGE_IP, _CHANGE_PORT = 4, 2
+"""Flags of CHANGE-REQUEST (RFC 5780 section 7.2)."""
+_MTU = 1500
 _IPV6 = 2
 
 Attributes = dict[stun.Attribute[Any], Any]
@@ -55,21 +59,25 @@ class StunServer:
 
     ips          its IP addresses.
     alternate    where it sends everybody instead (RFC 8489 section 10); None for nowhere.
+    discovery    with two addresses of a family: let clients find out how their NAT behaves (RFC 5780), at
+                 ports 3478 and 3479 of both.
 
     Attributes that a test may set:
       is_silent  no answer to anything: a dead server.
       tamper     changes an answer before it is signed; None from it loses the answer.
 
-    Source: RFC 8489.
+    Source: RFC 8489, RFC 5780 section 6.
     """
 
     scheme = "stun"
 
-    def __init__(self, *ips: str, alternate: Address | None = None) -> None:
-        self.addresses = [(ip, _PORT) for ip in ips]
+    def __init__(self, *ips: str, alternate: Address | None = None, discovery: bool = False) -> None:
+        ports = (_PORT, _OTHER_PORT) if discovery else (_PORT,)
+        self.addresses = [(ip, port) for port in ports for ip in ips]
         self.stream_addresses: list[Address] = []
         """Where it accepts connections."""
         self.alternate = alternate
+        self.discovery = discovery
         self.is_silent = False
         self.tamper: Callable[[Message], Message | None] = lambda answer: answer
         self.open_port: Callable[[Address], object] = lambda address: None
@@ -133,17 +141,40 @@ class StunServer:
 
     def _answer(self, local: Address, remote: Address, request: Message, now: float) -> None:
         key: bytes | None = None
+        source, destination = local, remote
         message_class = MessageClass.SUCCESS
         try:
             key = self._authenticate(request, now)
             attributes = self._carry_out(local, remote, request, now)
+            source = self._origin(local, request)
+            destination = remote[0], request.get(stun.RESPONSE_PORT) or remote[1]
+            if self.discovery:
+                attributes |= {stun.MAPPED_ADDRESS: remote, stun.RESPONSE_ORIGIN: source}
         except _RefusalError as refused:
             message_class = MessageClass.ERROR
             attributes = {stun.ERROR_CODE: (refused.code, f"error {refused.code}"), **refused.attributes}
         answer = self.tamper(Message(request.method, message_class, request.transaction_id, attributes))
         if answer is not None:
             data = answer.write(key, integrity=request.integrity or stun.MESSAGE_INTEGRITY)
-            self._outgoing.append((local, remote, [data]))
+            self._outgoing.append((source, destination, [data]))
+
+    def other(self, local: Address) -> Address | None:
+        """Tell the other address and the other port, as seen from one of ours; None without RFC 5780."""
+        if not self.discovery:
+            return None
+        ips = [ip for ip, _ in self.addresses if ip != local[0] and (":" in ip) == (":" in local[0])]
+        ports = [port for _, port in self.addresses if port != local[1]]
+        return (ips[0], ports[0]) if ips and ports else None
+
+    def _origin(self, local: Address, request: Message) -> Address:
+        """Choose where an answer leaves from (RFC 5780 section 6.1, table 1)."""
+        flags = request.get(stun.CHANGE_REQUEST)
+        if flags is None:
+            return local
+        other = self.other(local)
+        if other is None:
+            raise _RefusalError(420, {stun.UNKNOWN_ATTRIBUTES: (stun.CHANGE_REQUEST.type,)})
+        return other[0] if flags & _CHANGE_IP else local[0], other[1] if flags & _CHANGE_PORT else local[1]
 
     def _authenticate(self, request: Message, now: float) -> bytes | None:
         """Return the key to sign the answer with; RFC 8489 needs none for Binding."""
@@ -154,7 +185,15 @@ class StunServer:
         if request.method != stun.BINDING:
             raise _RefusalError(400)
         self._redirect()
-        return {stun.XOR_MAPPED_ADDRESS: remote}
+        attributes: Attributes = {stun.XOR_MAPPED_ADDRESS: remote}
+        other = self.other(local)
+        if other is not None:
+            attributes[stun.OTHER_ADDRESS] = other
+        if self.discovery and request.get(stun.PADDING) is not None:
+            if request.get(stun.RESPONSE_PORT) is not None:
+                raise _RefusalError(400)
+            attributes[stun.PADDING] = bytes(_MTU)
+        return attributes
 
     def _redirect(self) -> None:
         if self.alternate is not None:

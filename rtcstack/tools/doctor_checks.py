@@ -41,13 +41,11 @@ PATIENCE = 1.5
 SERVER_PATIENCE = 5.0
 _RTO = 0.25
 
-# RFC 5780 section 7: only this tool speaks it.
-_CHANGE_REQUEST = stun.Attribute(0x0003, "CHANGE-REQUEST", stun.DATA.read, stun.DATA.write)
-_OTHER_ADDRESS = stun.Attribute(0x802C, "OTHER-ADDRESS", stun.MAPPED_ADDRESS.read, stun.MAPPED_ADDRESS.write)
 # Of a type that everybody may ignore: makes a request as large as the path is tried with.
 _FILLER = stun.Attribute(0xFF77, "FILLER", stun.DATA.read, stun.DATA.write)
 
-_CHANGE_ADDRESS_AND_PORT, _CHANGE_PORT = b"\0\0\0\x06", b"\0\0\0\x02"
+# RFC 5780 section 7.2
+_CHANGE_ADDRESS_AND_PORT, _CHANGE_PORT = 6, 2
 
 _IP_SIZES = (1280, 1400, 1420, 1450, 1480, 1492, 1500, 9000)
 """Sizes of IP packets that are tried: the least of IPv6, tunnels, PPPoE, Ethernet, jumbo frames."""
@@ -197,7 +195,7 @@ def check_nat(servers: list[Address]) -> list[Finding]:
         local, first = asker.address, _mapped(answer)
         if first is None:
             return [Finding("NAT", "warning", "unknown: the server tells no address", {})]
-        other = answer.get(_OTHER_ADDRESS)
+        other = answer.get(stun.OTHER_ADDRESS)
         if other is not None and (other[0] == servers[0][0] or other[1] == servers[0][1]):
             other = None  # it has one address or one port only, and can tell nothing more
         findings = [_judge_mapping(asker, servers, other, local, first)]
@@ -241,9 +239,9 @@ def _judge_filtering(server: Address) -> Finding:
     """See from whom answers come through that we have not asked (RFC 5780 section 4.4)."""
     with _Asker(server) as asker:
         asker.ask(server)
-        if asker.ask(server, {_CHANGE_REQUEST: _CHANGE_ADDRESS_AND_PORT}) is not None:
+        if asker.ask(server, {stun.CHANGE_REQUEST: _CHANGE_ADDRESS_AND_PORT}) is not None:
             kind = "endpoint-independent"
-        elif asker.ask(server, {_CHANGE_REQUEST: _CHANGE_PORT}) is not None:
+        elif asker.ask(server, {stun.CHANGE_REQUEST: _CHANGE_PORT}) is not None:
             kind = "address-dependent"
         else:
             kind = "address-and-port-dependent"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from nat_peers import LOGIN, USERS, Peers
 
 from rtcstack import stun
-from rtcstack.stun import Message, MessageClass
+from rtcstack.stun import Address, Message, MessageClass
 from rtcstack.testing import PORT_RESTRICTED, StunServer, TurnServer, VirtualHost, VirtualNetwork
 from rtcstack.testing.servers import ALLOCATE
 
@@ -178,3 +179,62 @@ def test_urls_of_ipv6_servers_have_brackets():
         "turn:[2001:db8::1]:3478?transport=tcp",
         "turns:[2001:db8::1]:5349",
     )
+
+
+# -- RFC 5780 ----------------------------------------------------------------------------------------
+
+A1, A2, P1, P2 = "192.0.2.1", "192.0.2.2", 3478, 3479
+
+
+def discover(server: StunServer, local: Address, **attributes: Any) -> tuple[Address, Address, Message]:
+    """Ask a server; returns where the answer left from, where it went, and the answer."""
+    content = {getattr(stun, name): value for name, value in attributes.items()}
+    asked = Message(stun.BINDING, MessageClass.REQUEST, b"twelve bytes", content)
+    server.receive(local, ("198.51.100.9", 7), [asked.write()], 0.0)
+    ((source, target, (data,)),) = server.take_packets(0.0)
+    return source, target, Message.parse(data)
+
+
+@pytest.mark.parametrize("local", [(A1, P1), (A1, P2), (A2, P1), (A2, P2)])
+@pytest.mark.parametrize("flags", [None, 0, 2, 4, 6])
+def test_an_answer_leaves_from_where_it_is_asked_to(local: Address, flags: int | None) -> None:
+    """RFC 5780 §6.1, §7.2, §7.3, §7.4: table 1, and both attributes that tell addresses."""
+    server = StunServer(A1, A2, discovery=True)
+    asked = {} if flags is None else {"CHANGE_REQUEST": flags}
+    source, _, answer = discover(server, local, **asked)
+    other = (A2 if local[0] == A1 else A1, P2 if local[1] == P1 else P1)
+    assert source == (
+        other[0] if (flags or 0) & 4 else local[0],
+        other[1] if (flags or 0) & 2 else local[1],
+    )
+    assert answer.get(stun.RESPONSE_ORIGIN) == source
+    assert answer.get(stun.OTHER_ADDRESS) == other
+    assert answer.get(stun.MAPPED_ADDRESS) == answer.get(stun.XOR_MAPPED_ADDRESS) == ("198.51.100.9", 7)
+
+
+@pytest.mark.parametrize("server", [StunServer(A1), StunServer(A1, "2001:db8::1", discovery=True)])
+def test_a_server_of_one_address_cannot_change_it(server: StunServer) -> None:
+    """RFC 5780 §6.1: 420, with the attribute that cannot be obeyed."""
+    _, _, answer = discover(server, (A1, P1), CHANGE_REQUEST=6)
+    code, _ = answer.get(stun.ERROR_CODE) or (0, "")
+    assert code == 420
+    assert answer.get(stun.UNKNOWN_ATTRIBUTES) == (3,)
+    _, _, answer = discover(server, (A1, P1))
+    assert answer.get(stun.OTHER_ADDRESS) is None
+
+
+def test_the_answer_goes_to_the_port_that_was_asked_for() -> None:
+    """RFC 5780 §7.5: RESPONSE-PORT at the address of whoever asks."""
+    _, target, answer = discover(StunServer(A1, A2, discovery=True), (A1, P1), RESPONSE_PORT=99)
+    assert target == ("198.51.100.9", 99)
+    assert answer.get(stun.XOR_MAPPED_ADDRESS) == ("198.51.100.9", 7)
+
+
+def test_padding_is_answered_with_padding_but_not_to_another_port() -> None:
+    """RFC 5780 §6.1, §7.6: as large as the interface takes; with RESPONSE-PORT it would be an amplifier."""
+    server = StunServer(A1, A2, discovery=True)
+    _, _, answer = discover(server, (A1, P1), PADDING=bytes(64))
+    assert len(answer.get(stun.PADDING) or b"") == 1500
+    _, _, answer = discover(server, (A1, P1), PADDING=bytes(64), RESPONSE_PORT=99)
+    code, _ = answer.get(stun.ERROR_CODE) or (0, "")
+    assert code == 400
