@@ -201,11 +201,11 @@ class Registry:
         """Whether there is no channel at all."""
         return not self.channels and not self._unnumbered
 
-    def stop(self) -> None:
+    def stop(self, reason: str) -> None:
         """The connection is being closed: nothing more can be sent, what was sent is still delivered."""
         for channel in self.all:
             if channel.state < _CLOSING:
-                channel.close_reason = "the connection was closed by this side"
+                channel.close_reason = reason
                 channel.state = _CLOSING
                 self._events.append(ChannelClosing(channel))
 

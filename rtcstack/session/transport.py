@@ -45,6 +45,8 @@ packet of its own; a quarter of a smaller receive window."""
 
 _AT_ONCE = -math.inf
 
+_PEER_CLOSES = (sctp.AssociationState.SHUTDOWN_RECEIVED, sctp.AssociationState.SHUTDOWN_ACK_SENT)
+
 _UP = (ConnectionState.CONNECTED, ConnectionState.DISCONNECTED)
 
 _logger = logging.getLogger("rtcstack.session")
@@ -332,6 +334,8 @@ class PeerTransport(Gathering):
             messages = association.take_messages()
             if messages:
                 self.channels.receive(messages)
+            if association.state in _PEER_CLOSES:
+                self.channels.stop("the connection is being closed by the peer")
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due: call it when the clock reaches `deadline`."""
@@ -581,7 +585,7 @@ class PeerTransport(Gathering):
             return
         association = self._association
         if association is not None and self.connection_state in _UP:
-            self.channels.stop()
+            self.channels.stop("the connection was closed by this side")
             association.shutdown(now)
             self._close_deadline = now + self.options.close_timeout
         else:

@@ -29,6 +29,8 @@ _ICE_STANDARDS = (
     *(8489, 5769, 5780, 8656, 7064, 7065),
 )
 
+_ICE_FILES = ("configuration", "network_changes", "restart", "servers", "tcp", "timing")
+
 HEAD = """\
 # {title}
 
@@ -81,8 +83,9 @@ ICE = Page(
     "ICE, STUN and TURN: requirement by requirement",
     "tests",
     (
-        *(f"{folder}/test_*.py" for folder in ("ice", "stun", "turn", "sdp", "session", "net", "peer")),
-        *("testing/test_*.py", "tools/test_*.py", "conformance/test_conformance_nat_*.py"),
+        *("ice/test_*.py", "stun/test_*.py", "turn/test_*.py", "conformance/test_conformance_nat_*.py"),
+        *(f"peer/test_peer_{name}.py" for name in _ICE_FILES),
+        *("net/test_net_framing.py", "testing/test_testing_servers.py", "tools/test_tools_doctor_nat.py"),
     ),
     tuple(f"RFC {number}" for number in _ICE_STANDARDS),
 )
