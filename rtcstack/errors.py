@@ -17,6 +17,7 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "Unconfigured",
+    "VariantError",
     "WireError",
 ]
 
@@ -158,3 +159,14 @@ class SdpError(RTCError, ValueError):
     def __init__(self, message: str, line: int = 0) -> None:
         super().__init__(f"SDP line {line}: {message}" if line else f"SDP: {message}")
         self.line = line
+
+
+class VariantError(RTCError):
+    """A value cannot be sent as a Variant, or bytes are none.
+
+    code    ERR_INVALID_DATA; ERR_UNAUTHORIZED for objects, ERR_OUT_OF_MEMORY if it is too large or too deep.
+    """
+
+    def __init__(self, message: str, code: Error = Error.ERR_INVALID_DATA) -> None:
+        super().__init__(message)
+        self.code = code

@@ -22,7 +22,7 @@ from rtcstack.errors import (
 from rtcstack.multiplayer.member import Inlet, Member, Standing, channel_modes, create_channels
 from rtcstack.multiplayer.modes import ConnectionStatus, TransferMode
 from rtcstack.multiplayer.notices import Notices
-from rtcstack.peer import DataChannel, PeerConnection, Signal, poll
+from rtcstack.peer import DataChannel, PacketPeer, PeerConnection, Signal, poll
 
 __all__ = ["MultiplayerPeer", "PeerInfo"]
 
@@ -55,7 +55,7 @@ class PeerInfo(TypedDict):
     channels: list[DataChannel]
 
 
-class MultiplayerPeer:
+class MultiplayerPeer(PacketPeer):
     """One peer of a multiplayer game: a server, a client of one, or a peer among equals in a mesh.
 
     Choose one of create_server(), create_client() and create_mesh(), add a PeerConnection for each other peer

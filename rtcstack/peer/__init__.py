@@ -2,6 +2,16 @@
 
 from rtcstack.peer.channel import DataChannel, WriteMode
 from rtcstack.peer.connection import Group, PeerConnection, poll, wait_until_open
+from rtcstack.peer.packet_peer import PacketPeer
 from rtcstack.peer.signal import Signal
 
-__all__ = ["DataChannel", "Group", "PeerConnection", "Signal", "WriteMode", "poll", "wait_until_open"]
+__all__ = [
+    "DataChannel",
+    "Group",
+    "PacketPeer",
+    "PeerConnection",
+    "Signal",
+    "WriteMode",
+    "poll",
+    "wait_until_open",
+]

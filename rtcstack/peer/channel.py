@@ -9,6 +9,7 @@ from rtcstack.configuration import encode_text
 from rtcstack.datachannel import Channel, ChannelState
 from rtcstack.errors import Error, InvalidParameter, Unavailable
 from rtcstack.peer.background import BackgroundSession
+from rtcstack.peer.packet_peer import PacketPeer
 from rtcstack.peer.signal import Signal
 from rtcstack.session import PeerSession
 
@@ -27,7 +28,7 @@ class WriteMode(enum.IntEnum):
     BINARY = 1
 
 
-class DataChannel:
+class DataChannel(PacketPeer):
     """One data channel of a PeerConnection, which makes it and keeps it alive.
 
     Messages wait in the channel until they are taken, also after it was closed.
