@@ -117,6 +117,8 @@ class Registry:
         self._early_count = 0
         self._early_bytes = 0
         self._spoiled: set[int] = set()
+        # Ids of channels that were given up, until the peer resets its side at last.
+        self._held: set[int] = set()
         # Streams that we have reset unasked, until the peer resets its side in answer.
         self._refused: set[int] = set()
         self._control: list[tuple[int, bytes]] = []
@@ -146,7 +148,7 @@ class Registry:
                 raise InvalidParameter(
                     f"id {stream_id} is not allowed: this connection has the ids 0 to {self._max_streams - 1}"
                 )
-            if stream_id in self.channels:
+            if stream_id in self.channels or stream_id in self._held:
                 raise AlreadyExists(f"id {stream_id} is in use by another channel: choose a free one")
             self.channels[stream_id] = channel
             if self._client is not None:
@@ -219,6 +221,7 @@ class Registry:
         self._early.clear()
         self._early_count = self._early_bytes = 0
         self._spoiled.clear()
+        self._held.clear()
         self._control.clear()
         self._resets.clear()
 
@@ -244,7 +247,10 @@ class Registry:
             self._spoiled.discard(stream_id)
             channel = self.channels.get(stream_id)
             if channel is None:
-                self._answer_reset(stream_id)
+                if stream_id in self._held:
+                    self._held.discard(stream_id)
+                else:
+                    self._answer_reset(stream_id)
                 continue
             channel.reset_received = True
             channel.close_reason = channel.close_reason or "closed by the peer"
@@ -252,13 +258,32 @@ class Registry:
                 self._set_closing(channel)
             self._finish_close(channel)
 
-    def reset_sent(self, stream_ids: Iterable[int]) -> None:
-        """The peer has confirmed the reset of our side of these streams."""
+    def reset_sent(self, stream_ids: Iterable[int]) -> list[Channel]:
+        """The peer has confirmed the reset of our side of these streams.
+
+        Returns the channels that now wait for the peer to reset its side: it may never do so.
+        """
+        waiting: list[Channel] = []
         for stream_id in stream_ids:
             channel = self.channels.get(stream_id)
             if channel is not None and channel.state is _CLOSING:
                 channel.reset_sent = True
                 self._finish_close(channel)
+                if channel.state is _CLOSING:
+                    waiting.append(channel)
+        return waiting
+
+    def give_up(self, channel: Channel) -> None:
+        """Wait no longer for the peer's reset: the channel is closed.
+
+        werift never resets a stream on which it has sent nothing.  Where something has come, the peer would
+        go on counting from there, so the id stays out of use.
+        """
+        if channel.state is not _CLOSING:
+            return
+        if channel.messages_received and channel.id is not None:
+            self._held.add(channel.id)
+        self._set_closed(channel)
 
     def _answer_reset(self, stream_id: int) -> None:
         """Reset our side of a stream that has no channel here: the peer's waits for it to be closed."""
@@ -376,7 +401,8 @@ class Registry:
 
     def _free_id(self) -> int | None:
         start = 0 if self._client else 1
-        return next((i for i in range(start, self._max_streams, 2) if i not in self.channels), None)
+        taken = self.channels.keys() | self._held
+        return next((i for i in range(start, self._max_streams, 2) if i not in taken), None)
 
     # -- messages off the main road ----------------------------------------------------------------
 

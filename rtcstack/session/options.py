@@ -32,7 +32,8 @@ class SessionOptions:
     saves two round trips (draft-hancke-tsvwg-snap).  Others do not notice."""
 
     close_timeout: float = 5.0
-    """Seconds that close() may go on delivering what was sent before the connection is cut."""
+    """Seconds that close() may go on delivering what was sent before the connection is cut.  A channel waits
+    as long, once the peer has confirmed its end, for the peer to close its side."""
 
     connect_timeout: float = 60.0
     """Seconds from the first check to open channels, after which the connection counts as failed.

@@ -90,6 +90,9 @@ class PeerTransport(Gathering):
         self._close_deadline = math.inf
         # Set by the next take_packets(): ICE fails inside of calls that know no clock.
         self._revival_deadline: float | None = None
+        # Channels whose end the peer has confirmed but not echoed, and until when that is waited for;
+        # the next take_packets() sets the time.
+        self._half_closed: dict[Channel, float] = {}
         self._is_ending = False
 
     # -- what descriptions say ---------------------------------------------------------------------
@@ -353,6 +356,9 @@ class PeerTransport(Gathering):
             self._end(
                 ConnectionState.CLOSED, "closed; not everything that was sent could be delivered in time"
             )
+        for channel in [channel for channel, until in self._half_closed.items() if until <= now]:
+            del self._half_closed[channel]
+            self.channels.give_up(channel)
         self._pump()
 
     def take_packets(self, now: float) -> Batches:
@@ -368,6 +374,13 @@ class PeerTransport(Gathering):
         has_more = self._is_ending  # until nothing is left
         if self._revival_deadline == math.inf:
             self._revival_deadline = now + self.options.restart_timeout
+        if self._half_closed:
+            until = now + self.options.close_timeout
+            self._half_closed = {
+                channel: min(known, until)
+                for channel, known in self._half_closed.items()
+                if channel.state is ChannelState.CLOSING
+            }
         out = agent.take_packets(now)
         pair = agent.selected
         if endpoint is not None and pair is not None:
@@ -409,6 +422,8 @@ class PeerTransport(Gathering):
         deadline = min(self._connect_deadline, self._close_deadline)
         if self._revival_deadline is not None and self._revival_deadline < deadline:
             deadline = self._revival_deadline
+        if self._half_closed:
+            deadline = min(deadline, *self._half_closed.values())
         for layer in self._layers():
             if layer is not None and layer.deadline < deadline:
                 deadline = layer.deadline
@@ -552,7 +567,8 @@ class PeerTransport(Gathering):
             case sctp.IncomingStreamsReset(stream_ids):
                 self.channels.reset_received(stream_ids or tuple(self.channels.channels))
             case sctp.OutgoingStreamsReset(stream_ids):
-                self.channels.reset_sent(stream_ids)
+                waiting = self.channels.reset_sent(stream_ids)
+                self._half_closed.update(dict.fromkeys(waiting, math.inf))
             case sctp.ResetDenied(stream_ids):
                 # The peer will not reset its side either: waiting for it would keep the channels for ever.
                 self.channels.reset_sent(stream_ids)
@@ -632,6 +648,7 @@ class PeerTransport(Gathering):
         self._revival_deadline = None
         self._named.clear()
         self._connect_deadline = self._close_deadline = math.inf
+        self._half_closed.clear()
         self.channels.disconnect(reason)
         self._set_connection_state(state, reason)
 

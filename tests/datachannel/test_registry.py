@@ -265,6 +265,24 @@ def test_closing_takes_both_resets_before_the_id_is_free() -> None:
     assert ChannelClosed(channel, "closed by this side") in registry.take_events()
 
 
+@pytest.mark.parametrize("used", [False, True])
+def test_the_id_of_a_channel_given_up_is_free_if_nothing_has_come_on_it(used: bool) -> None:
+    registry = connected()
+    channel = opened(registry)
+    if used:
+        registry.receive([(0, BINARY, b"counted")])
+    registry.close(channel)
+    assert registry.reset_sent([0]) == [channel]
+    registry.give_up(channel)
+    assert channel.state is ChannelState.CLOSED
+    assert registry.create(ChannelConfig()).id == (2 if used else 0)
+    if used:
+        with pytest.raises(AlreadyExists):
+            registry.create(ChannelConfig(negotiated=True), 0)
+        registry.reset_received([0])
+        assert registry.create(ChannelConfig(negotiated=True), 0).id == 0
+
+
 def test_a_reset_by_the_peer_is_answered_in_kind() -> None:
     registry = connected()
     channel = opened(registry)

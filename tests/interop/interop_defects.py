@@ -19,7 +19,6 @@ class Defect(enum.Enum):
     LOSES_EMPTY_MESSAGES = (
         "an empty message that it sends takes a stream sequence number and never leaves: the rest is stuck"
     )
-    RESETS_ONLY_USED_STREAMS = "a stream on which it has sent nothing is not reset when the other side resets"
     ANNOUNCES_UNORDERED_AS_ORDERED = (
         "an unordered channel with a limit has an ordered channel type in its DCEP OPEN"
     )
@@ -36,14 +35,12 @@ DEFECTS: dict[str, frozenset[Defect]] = {
     "chromium": frozenset({Defect.STATE_LAGS_BEHIND}),
     "chromium-addresses": frozenset({Defect.STATE_LAGS_BEHIND}),
     # werift/lib/index.mjs: label.length beside Buffer.from(label); channelType 1 and 2 whatever `ordered`
-    # says; data of length 0 makes no DATA chunk; receiveReconfigParam asks outboundStreamSeq[streamId] first;
-    # receiveChunk of SHUTDOWN tells no channel.
+    # says; data of length 0 makes no DATA chunk; receiveChunk of SHUTDOWN tells no channel.
     "werift": frozenset(
         {
             Defect.OPEN_COUNTS_CHARACTERS,
             Defect.ANNOUNCES_UNORDERED_AS_ORDERED,
             Defect.LOSES_EMPTY_MESSAGES,
-            Defect.RESETS_ONLY_USED_STREAMS,
             Defect.HEARS_NO_GOODBYE,
         }
     ),

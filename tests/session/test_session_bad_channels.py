@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from session_support import Sessions
+from session_support import DEFAULTS, Sessions
 
-from rtcstack.datachannel import ChannelReceived, Open
+from rtcstack.datachannel import ChannelClosed, ChannelReceived, ChannelState, Open
 from rtcstack.session import ConnectionState
 
 PPIDS = st.sampled_from([0, *range(49, 60)])
@@ -44,3 +45,21 @@ def test_whatever_the_peer_sends_on_its_streams_the_connection_lives(
     sessions.run(0.5)
     sessions.say("fine")
     assert sessions.b.connection_state is ConnectionState.CONNECTED
+
+
+def test_a_channel_whose_peer_never_closes_its_side_is_closed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """werift resets no stream on which it has sent nothing."""
+    sessions = Sessions().connect()
+    monkeypatch.setattr(sessions.b.channels, "take_resets", list)
+    sessions.say("the last")
+    sessions.a.close_channel(sessions.channel_a)
+    sessions.run(DEFAULTS.close_timeout - 0.5)
+    assert sessions.channel_a.state is ChannelState.CLOSING
+    sessions.run(1.0)
+    sessions.exchange()
+    assert sessions.channel_a.state is ChannelState.CLOSED
+    closed = [event for event in sessions.events[sessions.a] if isinstance(event, ChannelClosed)]
+    assert closed == [ChannelClosed(sessions.channel_a, "closed by this side")]
+    assert sessions.a.connection_state is ConnectionState.CONNECTED
