@@ -31,14 +31,18 @@ class DataChannel:
     """
 
     def __init__(
-        self, session: PeerSession, channel: Channel, driver: Driver, clock: Callable[[], float]
+        self,
+        session: PeerSession,
+        channel: Channel,
+        driver: Driver,
+        waiters: Waiters,
+        clock: Callable[[], float],
     ) -> None:
         self._session = session
         self._channel = channel
         self._driver = driver
         self._clock = clock
-        self._state_waiters = Waiters()
-        self._message_waiters = Waiters()
+        self._waiters = waiters
 
     # -- messages ----------------------------------------------------------------------------------
 
@@ -55,10 +59,14 @@ class DataChannel:
         """
         session = self._session
         if session.is_send_buffer_high:
-            await self._state_waiters.until(
+            await self._waiters.until(
                 lambda: not session.is_send_buffer_high or self._channel.state is not ChannelState.OPEN
             )
         self.send_nowait(data)
+
+    async def drained(self, at_most: int = 0) -> None:
+        """Wait until no more than `at_most` bytes are neither acknowledged nor given up; or it is closed."""
+        await self._waiters.until(lambda: self.buffered_amount <= at_most)
 
     def send_nowait(self, data: bytes | bytearray | memoryview | str) -> None:
         """Queue one message without waiting.
@@ -86,10 +94,10 @@ class DataChannel:
         """
         incoming = self._channel.incoming
         if not incoming:
-            await self._message_waiters.until(lambda: incoming or self._channel.state is ChannelState.CLOSED)
+            await self._waiters.until(lambda: incoming or self._channel.state is ChannelState.CLOSED)
             if not incoming:
                 raise Closed(f"the channel is closed: {self._channel.close_reason}")
-        payload, is_text = self._session.channels.take(self._channel)
+        payload, is_text = self._session.take_message(self._channel)
         if self._session.wants_window_update:
             self._driver.wake()
         return payload.decode(errors="replace") if is_text else payload
@@ -111,7 +119,7 @@ class DataChannel:
         Raises:
             Closed: it was closed before that.
         """
-        await self._state_waiters.until(lambda: self._channel.state is not ChannelState.CONNECTING)
+        await self._waiters.until(lambda: self._channel.state is not ChannelState.CONNECTING)
         if self._channel.state is not ChannelState.OPEN and not self._channel.incoming:
             raise Closed(f"the channel did not open: {self._channel.close_reason}")
 
@@ -122,7 +130,7 @@ class DataChannel:
 
     async def closed(self) -> str:
         """Wait until the channel is closed; returns the reason."""
-        await self._state_waiters.until(lambda: self._channel.state is ChannelState.CLOSED)
+        await self._waiters.until(lambda: self._channel.state is ChannelState.CLOSED)
         return self._channel.close_reason
 
     # -- properties --------------------------------------------------------------------------------
@@ -168,6 +176,11 @@ class DataChannel:
         return self._channel.state
 
     @property
+    def close_reason(self) -> str:
+        """Why the channel closes or is closed, a sentence; "" while it is open."""
+        return self._channel.close_reason
+
+    @property
     def buffered_amount(self) -> int:
         """Bytes of messages that are neither acknowledged nor given up yet."""
         return self._session.buffered_amount(self._channel)
@@ -179,12 +192,3 @@ class DataChannel:
 
     def __repr__(self) -> str:
         return f"<DataChannel {self.label!r} id {self.id} {self.state.name}>"
-
-    # -- from the connection -----------------------------------------------------------------------
-
-    def wake(self) -> None:
-        """Let whoever waits for this channel look again."""
-        if self._message_waiters and (self._channel.incoming or self._channel.state is ChannelState.CLOSED):
-            self._message_waiters.wake()
-        if self._state_waiters:
-            self._state_waiters.wake()

@@ -17,16 +17,33 @@ from rtcstack.errors import RTCError
 from rtcstack.net import OsNetwork
 from rtcstack.sdp import SignalingState
 from rtcstack.session import (
+    CandidateError,
     ConnectionState,
+    ConnectionStateChanged,
     GatheringState,
+    GatheringStateChanged,
     IceRestartProposed,
     LocalCandidate,
     LocalDescription,
     PeerSession,
+    SelectedPairChanged,
+    SignalingStateChanged,
     Stats,
 )
 
-__all__ = ["Candidate", "Description", "PeerConnection"]
+__all__ = ["Candidate", "Description", "Happening", "PeerConnection"]
+
+Happening = (
+    ConnectionStateChanged
+    | GatheringStateChanged
+    | SignalingStateChanged
+    | SelectedPairChanged
+    | CandidateError
+)
+"""What events() tells of."""
+
+_MOST_EVENTS = 1000
+"""Events that are kept for a listener that does not ask; older ones are forgotten."""
 
 _OVER = (ConnectionState.FAILED, ConnectionState.CLOSED)
 
@@ -88,6 +105,7 @@ class PeerConnection:
         self._description = Description("", "")
         self._proposals: deque[str] = deque(maxlen=1)
         self._waiters = Waiters()
+        self._listeners: list[deque[Happening]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -150,6 +168,15 @@ class PeerConnection:
         kind, sdp = ("answer", answer) if isinstance(answer, str) else answer
         self._session.set_remote_description(kind, sdp, self._network.now())
         self._driver.wake()
+
+    def rollback(self) -> None:
+        """Take back an offer that was not answered yet.
+
+        Raises:
+            InvalidState: there is none.
+        """
+        self._session.set_local_description("rollback", "")
+        self._stepped()
 
     def add_candidate(self, candidate: Candidate | tuple[str, int, str] | str) -> None:
         """Add a candidate of the other side, at any time; "" for its name says that no more will come.
@@ -218,6 +245,26 @@ class PeerConnection:
                 return
             yield self._incoming.popleft()
 
+    def events(self) -> AsyncIterator[Happening]:
+        """Iterate over what happens to the connection from now on; ends with the connection.
+
+        Changes of the connection, gathering and signaling state, another path that data takes, and servers
+        that gave no address.  Several may listen, each hears all.
+        """
+        happened: deque[Happening] = deque(maxlen=_MOST_EVENTS)
+        self._listeners.append(happened)
+        return self._listen(happened)
+
+    async def _listen(self, happened: deque[Happening]) -> AsyncIterator[Happening]:
+        try:
+            while True:
+                await self._waiters.until(lambda: happened or self._is_over)
+                if not happened:
+                    return
+                yield happened.popleft()
+        finally:
+            self._listeners = [listener for listener in self._listeners if listener is not happened]
+
     async def close(self) -> None:
         """Deliver what was sent, for at most `close_timeout` seconds, and close.  Idempotent.
 
@@ -257,6 +304,11 @@ class PeerConnection:
         return self._session.gathering_state
 
     @property
+    def signaling_state(self) -> SignalingState:
+        """STABLE, or which half of an exchange of descriptions is pending; CLOSED at the end."""
+        return self._session.signaling_state
+
+    @property
     def failure_reason(self) -> str:
         """Why the connection failed or ended, a sentence; "" before that."""
         return self._session.reason
@@ -293,14 +345,16 @@ class PeerConnection:
     def _stepped(self) -> None:
         """Tell those who wait, after the transport has done something."""
         self._take_events()
-        for channel in self._channels.values():
-            channel.wake()
+        if self._waiters.wake():
+            self._driver.wake()  # behind them in the loop's next turn: what they say then leaves in it
         if self._session.is_finished:
             self._driver.close()
 
     def _take_events(self) -> None:
-        events = self._session.take_events()
-        for event in events:
+        for event in self._session.take_events():
+            if isinstance(event, Happening):
+                for listener in self._listeners:
+                    listener.append(event)
             match event:
                 case LocalDescription(kind, sdp):
                     self._description = Description(kind, sdp)
@@ -311,15 +365,12 @@ class PeerConnection:
                 case ChannelReceived(channel):
                     self._incoming.append(self._face(channel))
                 case ChannelClosed(channel, _):
-                    self._face(channel).wake()
-                    del self._channels[channel]
-        if events:
-            self._waiters.wake()
+                    self._channels.pop(channel, None)
 
     def _face(self, channel: Channel) -> DataChannel:
         face = self._channels.get(channel)
         if face is None:
             face = self._channels[channel] = DataChannel(
-                self._session, channel, self._driver, self._network.now
+                self._session, channel, self._driver, self._waiters, self._network.now
             )
         return face

@@ -25,7 +25,7 @@ class Driver:
         self._network = network
         self._transport = transport
         self._stepped = stepped
-        self._watcher = Watcher(self._loop, self._step)
+        self._watcher = Watcher(self._loop, self._step, self._on_readable)
         self._mux_reader: MuxReader | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -50,7 +50,7 @@ class Driver:
         """Step in the loop's next turn: what is queued until then leaves together."""
         if not self._is_scheduled and not self._is_closed:
             self._is_scheduled = True
-            self._loop.call_soon(self._step)
+            self._loop.call_soon(self._on_wake)
 
     def close(self) -> None:
         """Send what the session has left to say, and let everything go.  May be called twice."""
@@ -66,15 +66,26 @@ class Driver:
             self._timer = None
         self._transport.close()
 
-    def _step(self) -> None:
+    def _on_readable(self, descriptors: list[int]) -> None:
+        self._transport.readable = descriptors  # the loop has asked the system: step() need not
+        self._step()
+
+    def _on_wake(self) -> None:
         self._is_scheduled = False
+        # Whoever a step has woken may have had nothing to say.
+        if self._transport.deadline == -math.inf:
+            self._transport.readable = []
+            self._step()
+
+    def _step(self) -> None:
         if self._is_closed:
             return
         self._transport.step()
         self._stepped()
         if not self._is_closed:
             self._watcher.watch(self._transport.descriptors)
-            self._watcher.watch_writers(self._transport.blocked_descriptors())
+            if self._watcher.has_writers or self._transport.is_blocked:
+                self._watcher.watch_writers(self._transport.blocked_descriptors())
             if self._mux_reader is not None:
                 self._mux_reader.stepped()
             self._rearm()
@@ -82,7 +93,7 @@ class Driver:
     def _rearm(self) -> None:
         """Move the timer only if it would be late: an early one costs a step, a new one costs more."""
         deadline = self._transport.deadline
-        if self._transport.is_blocked and self._watcher.is_blind:
+        if self._watcher.is_blind and self._transport.is_blocked:
             deadline = self._network.now() + 0.001  # nobody tells when there is room again
         if deadline >= self._timer_at or deadline == math.inf:
             return
@@ -95,4 +106,5 @@ class Driver:
     def _on_timer(self) -> None:
         self._timer = None
         self._timer_at = math.inf
+        self._transport.readable = []
         self._step()

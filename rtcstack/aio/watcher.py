@@ -15,11 +15,19 @@ class Watcher:
     """Readers and writers of one event loop, or a thread where the loop knows none.
 
     callback    called in the loop.
+    readable    called instead of it where the loop says which descriptor can be read.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        callback: Callable[[], None],
+        readable: Callable[[list[int]], None] | None = None,
+    ) -> None:
         self._loop = loop
         self._callback = callback
+        self._readable = readable
+        self._watched: list[int] | None = None
         self._readers: list[int] = []
         self._writers: list[int] = []
         self._thread: _ReaderThread | None = None
@@ -29,8 +37,16 @@ class Watcher:
         """Whether nobody tells when a socket can be written: it is to be tried again."""
         return self._thread is not None
 
+    @property
+    def has_writers(self) -> bool:
+        """Whether some are watched for room to write."""
+        return bool(self._writers)
+
     def watch(self, descriptors: list[int]) -> None:
-        """Watch these for something to read, and no others."""
+        """Watch these for something to read, and no others; the same list is the same descriptors."""
+        if descriptors is self._watched:
+            return
+        self._watched = descriptors
         if descriptors == self._readers:
             return
         if self._thread is not None:
@@ -40,7 +56,10 @@ class Watcher:
             for descriptor in self._readers:
                 self._loop.remove_reader(descriptor)
             for descriptor in descriptors:
-                self._loop.add_reader(descriptor, self._callback)
+                if self._readable is None:
+                    self._loop.add_reader(descriptor, self._callback)
+                else:
+                    self._loop.add_reader(descriptor, self._readable, [descriptor])
         except NotImplementedError:
             # Windows' proactor loop knows no readers.
             self._thread = _ReaderThread(self._loop, list(descriptors), self._callback)
@@ -65,7 +84,7 @@ class Watcher:
                 self._loop.remove_reader(descriptor)
             for descriptor in self._writers:
                 self._loop.remove_writer(descriptor)
-        self._readers, self._writers = [], []
+        self._readers, self._writers, self._watched = [], [], None
 
 
 class _ReaderThread:

@@ -8,9 +8,19 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvloop
 
 from rtcstack import Closed, InvalidState, MessageTooLarge, RTCError, SdpError
-from rtcstack.aio import DataChannel, PeerConnection
+from rtcstack.aio import (
+    ConnectionStateChanged,
+    DataChannel,
+    GatheringStateChanged,
+    PeerConnection,
+    SelectedPairChanged,
+    SignalingStateChanged,
+)
+from rtcstack.sdp import SignalingState
+from rtcstack.session import ConnectionState
 
 CHAT = {"id": 1, "negotiated": True}
 LOCAL = {"bind_addresses": ["127.0.0.1"]}
@@ -39,7 +49,7 @@ async def connected() -> AsyncIterator[tuple[PeerConnection, PeerConnection, Dat
         yield a, b, chat_a, chat_b
 
 
-@pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, NoReaders])
+@pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, NoReaders, uvloop.Loop])
 def test_messages_go_both_ways_on_every_kind_of_loop(loop: type[asyncio.AbstractEventLoop]) -> None:
     async def test() -> None:
         async with connected() as (_, _, chat_a, chat_b):
@@ -210,5 +220,113 @@ def test_a_changed_network_is_followed_by_a_restart() -> None:
             assert pair.local[0] == "::1"
         with pytest.raises(RTCError, match="no connection"):
             await a.restart_proposed()
+
+    run(test())
+
+
+@pytest.mark.parametrize("loop", [NoReaders, uvloop.Loop])
+def test_bulk_goes_through_on_every_kind_of_loop(loop: type[asyncio.AbstractEventLoop]) -> None:
+    async def send(channel: DataChannel) -> None:
+        for i in range(500):
+            await channel.send(i.to_bytes(2) * 10_000)
+        await channel.drained()
+        assert channel.buffered_amount == 0
+        channel.close()
+
+    async def test() -> None:
+        async with connected() as (_, _, chat_a, chat_b):
+            sending = asyncio.create_task(send(chat_a))
+            received = [message async for message in chat_b]
+            assert [message[:2] for message in received] == [i.to_bytes(2) for i in range(500)]
+            await sending
+            assert chat_b.close_reason == "closed by the peer"
+
+    run(test(), loop)
+
+
+def test_no_task_is_made_for_packets() -> None:
+    async def test() -> None:
+        async with connected() as (_, _, chat_a, chat_b):
+            alone = asyncio.all_tasks()
+            for i in range(50):
+                await chat_a.send(bytes([i]))
+                await chat_b.receive()
+                assert asyncio.all_tasks() == alone
+
+    run(test())
+
+
+def test_a_cancelled_send_has_queued_nothing() -> None:
+    async def test() -> None:
+        async with connected() as (_, _, chat_a, chat_b):
+            sent = 0
+            while True:
+                sending = asyncio.ensure_future(chat_a.send(bytes(100_000)))
+                await asyncio.sleep(0)
+                if not sending.done():
+                    break
+                sent += 1
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            assert sending.cancelled()
+            for _ in range(sent):
+                await chat_b.receive()
+            await chat_a.send("the next")
+            assert await chat_b.receive() == "the next"
+
+    run(test())
+
+
+def test_a_cancelled_close_cuts_the_connection() -> None:
+    async def test() -> None:
+        async with connected() as (a, b, chat_a, _):
+            await chat_a.send(bytes(200_000))
+            closing = asyncio.create_task(a.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.gather(closing, return_exceptions=True)
+            assert a.connection_state is ConnectionState.CLOSED
+            await b.closed()
+
+    run(test())
+
+
+def test_everybody_who_listens_hears_every_event() -> None:
+    async def test() -> None:
+        async with PeerConnection(LOCAL) as a, PeerConnection(LOCAL) as b:
+            first, second = a.events(), a.events()
+            chats = [peer.create_data_channel("chat", CHAT) for peer in (a, b)]
+            await a.accept(await b.answer(await a.offer(trickle=False), trickle=False))
+            await asyncio.gather(*(chat.opened() for chat in chats))
+            assert a.signaling_state is SignalingState.STABLE
+            await a.close()
+            heard = [event async for event in first]
+            assert heard == [event async for event in second]
+            states = [event.state for event in heard if isinstance(event, ConnectionStateChanged)]
+            assert states == [ConnectionState.CONNECTING, ConnectionState.CONNECTED, ConnectionState.CLOSED]
+            assert {SelectedPairChanged, GatheringStateChanged, SignalingStateChanged} < set(map(type, heard))
+            assert [event async for event in a.events()] == []
+
+    run(test())
+
+
+def test_an_offer_can_be_taken_back_and_a_path_be_looked_for_anew() -> None:
+    async def test() -> None:
+        async with connected() as (a, b, chat_a, chat_b):
+            await a.offer()
+            assert a.signaling_state is SignalingState.HAVE_LOCAL_OFFER
+            a.rollback()
+            with pytest.raises(InvalidState):
+                a.rollback()
+            pairs = a.events()
+            offer = await a.offer(trickle=False, restart_ice=True)
+            await a.accept(await b.answer(offer, trickle=False))
+            async for event in pairs:
+                if isinstance(event, SelectedPairChanged):
+                    break
+            await chat_a.send("by a new path")
+            assert await chat_b.receive() == "by a new path"
+            assert a.get_stats().selected_pair is not None
+            assert "host" in a.explain()
 
     run(test())
