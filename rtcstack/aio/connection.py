@@ -14,7 +14,7 @@ from rtcstack.aio.waiting import Waiters
 from rtcstack.configuration import read_channel_options, read_configuration
 from rtcstack.datachannel import Channel, ChannelClosed, ChannelReceived
 from rtcstack.errors import RTCError
-from rtcstack.net import OsNetwork
+from rtcstack.net import OsNetwork, UdpMux
 from rtcstack.sdp import SignalingState
 from rtcstack.session import (
     CandidateError,
@@ -97,6 +97,8 @@ class PeerConnection:
     ) -> None:
         chosen = read_configuration(configuration or {})
         self._network = network or chosen.udp_mux or OsNetwork(chosen.net)
+        if isinstance(self._network, UdpMux):
+            self._network.claim(for_thread=False)
         self._session = PeerSession(random_bytes=random_bytes, options=chosen.session)
         self._driver = Driver(self._network, self._network.attach(self._session), self._stepped)
         self._channels: dict[Channel, DataChannel] = {}

@@ -86,6 +86,7 @@ class UdpMux(OsNetwork):
         self._routes: Routes[MuxTransport] = Routes()
         self._transports: dict[MuxTransport, None] = {}
         self._is_closed = False
+        self._is_for_thread = False
         self._names: list[str] = []
         self._ports = self._open(port)
         self.port: int = self._ports[0].address[1]
@@ -119,13 +120,33 @@ class UdpMux(OsNetwork):
         self.version += 1
         return transport
 
+    def claim(self, *, for_thread: bool) -> None:
+        """Say who will drive the next connection: a thread of the library's, or the application.
+
+        Raises:
+            InvalidState: it has connections that the other drives.
+        """
+        if self._transports and for_thread != self._is_for_thread:
+            raise InvalidState(
+                "a UdpMux serves background connections or others, not both: give each kind its own"
+            )
+        self._is_for_thread = for_thread
+
     def close(self) -> None:
         """Cut the connections that still use the port, telling their peers, and close the sockets.
 
         May be called twice.
+
+        Raises:
+            InvalidState: background connections use it: close those first.
         """
         if self._is_closed:
             return
+        if self._transports and self._is_for_thread:
+            raise InvalidState(
+                f"{len(self._transports)} background connections use this UdpMux: close them, and poll() "
+                "until they are closed"
+            )
         self._is_closed = True
         for transport in list(self._transports):
             transport.session.abort("the UdpMux is closed")

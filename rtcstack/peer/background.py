@@ -21,7 +21,7 @@ from rtcstack.datachannel import (
     ChannelState,
 )
 from rtcstack.errors import Closed, Full, InvalidState, MessageTooLarge, RTCError
-from rtcstack.net import Doorbell, OsNetwork
+from rtcstack.net import Doorbell, OsNetwork, OsTransport, UdpMux
 from rtcstack.peer import io_thread
 from rtcstack.sdp import SignalingState
 from rtcstack.session import (
@@ -126,7 +126,7 @@ class BackgroundSession:
         # The limit holds for what waits in both queues, so it is checked here.
         unlimited = replace(options, sctp=replace(options.sctp, send_buffer=0))
         self._session = PeerSession(random_bytes=random_bytes, options=unlimited)
-        self.transport = network.attach(self._session)
+        self.transport: OsTransport | None = None
         self.connection_state = ConnectionState.NEW
         self.gathering_state = GatheringState.NEW
         self.signaling_state = SignalingState.STABLE
@@ -149,6 +149,7 @@ class BackgroundSession:
         self._seen = 0
         self._has_ended = False
         self._thread = io_thread.join(self)
+        self._call(partial(self._begin, network))
 
     # -- commands ----------------------------------------------------------------------------------
 
@@ -366,7 +367,8 @@ class BackgroundSession:
     def step(self) -> bool:
         """Take in, move datagrams, and publish; see Member."""
         self._take_in()
-        self.transport.step()
+        if self.transport is not None:
+            self.transport.step()
         self._publish()
         return not self._has_ended
 
@@ -374,7 +376,8 @@ class BackgroundSession:
         """Cut the connection after an error of ours; see Member."""
         with contextlib.suppress(Exception):  # whatever is broken may break this too
             self._session.abort(f"an error of rtcstack itself: {error!r}")
-        self.transport.drop()
+        if self.transport is not None:
+            self.transport.drop()
         self._has_ended = True
         self._take_in()
         self._publish()
@@ -383,7 +386,8 @@ class BackgroundSession:
         """Be closed in the child of a fork; see Member."""
         reason = "it belongs to the process that has forked this one"
         self._is_foreign = self._has_ended = True
-        self.transport.drop()
+        if self.transport is not None:
+            self.transport.drop()
         self._finished.clear()
         self._finished += [ChannelClosed(mirror, reason) for mirror in self._mirrors.values()]
         self._finished.append(ConnectionStateChanged(ConnectionState.CLOSED, reason))
@@ -423,9 +427,18 @@ class BackgroundSession:
         self._publish()
         call.done.release()
 
+    def _begin(self, network: OsNetwork) -> None:
+        try:
+            if isinstance(network, UdpMux):
+                network.claim(for_thread=True)
+            self.transport = network.attach(self._session)
+        except Exception:
+            self._has_ended = True
+            raise
+
     def _negotiate(self, function: Callable[[], None]) -> None:
         function()
-        if self._session.wants_sockets:
+        if self._session.wants_sockets and self.transport is not None:
             self.transport.gather()
 
     def _mirror(self, real: Channel) -> _Mirror:
@@ -438,8 +451,9 @@ class BackgroundSession:
         """Put messages and events where the application takes them, and let whoever waits know."""
         session = self._session
         if session.is_finished and not self._has_ended:
-            self.transport.close()
             self._has_ended = True
+            if self.transport is not None:
+                self.transport.close()
         if session.activity == self._seen:
             return
         self._seen = session.activity

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from rtcstack.configuration import Configuration, read_channel_options, read_configuration
 from rtcstack.datachannel import Channel, ChannelClosed, ChannelOpened, ChannelReceived, ChannelState
 from rtcstack.errors import Error, InvalidParameter
-from rtcstack.net import Doorbell, Network, OsNetwork, Transport
+from rtcstack.net import Doorbell, Network, OsNetwork, Transport, UdpMux
 from rtcstack.peer.background import BackgroundSession, Elsewhere
 from rtcstack.peer.channel import DataChannel
 from rtcstack.peer.io_thread import waiting_bell
@@ -163,6 +163,8 @@ class PeerConnection:
             self._session, self._transport = background, Elsewhere(background)
             farewell: Callable[[], None] = background.leave
         else:
+            if isinstance(network, UdpMux):
+                network.claim(for_thread=False)
             session = PeerSession(random_bytes=self._random_bytes, options=chosen.session)
             self._session, self._transport = session, network.attach(session)
             farewell = partial(_part, session, self._transport)

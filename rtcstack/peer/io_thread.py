@@ -23,7 +23,8 @@ _GOODBYE = 1.0
 class Member(Protocol):
     """A connection that the thread serves; it calls these methods, and nobody else does."""
 
-    transport: OsTransport
+    transport: OsTransport | None
+    """None before the thread has begun to serve it."""
     is_noted: bool
     """Whether the thread has been told already that the application has handed something over."""
 
@@ -51,7 +52,8 @@ class IoThread:
     """
 
     def __init__(self) -> None:
-        self._members: dict[OsTransport, Member] = {}
+        self._members: dict[Member, None] = {}
+        self._transports: dict[OsTransport, Member] = {}
         self._inbox: deque[Member] = deque()
         self._bell = Doorbell()
         self._network = OsNetwork()
@@ -64,7 +66,7 @@ class IoThread:
 
     def add(self, member: Member) -> None:
         """Serve one more."""
-        self._members[member.transport] = member
+        self._members[member] = None
         self.note(member)
 
     def note(self, member: Member) -> None:
@@ -88,15 +90,16 @@ class IoThread:
 
     def stop(self) -> None:
         """Part with every member, and wait until they have said goodbye."""
-        for member in list(self._members.values()):
+        for member in list(self._members):
             member.leave()
         self._thread.join(_GOODBYE)
 
     def disown(self) -> None:
         """Forget everything: this is the child of a fork, and the thread has stayed with the parent."""
-        for member in list(self._members.values()):
+        for member in self._members:
             member.disown()
         self._members.clear()
+        self._transports.clear()
         self._inbox.clear()
         self._bell.close()
 
@@ -114,13 +117,13 @@ class IoThread:
             return False
         # Whoever notes a member now finds us asleep and rings; whoever was quicker is in the inbox.
         self._is_asleep = True
-        due = self._network.wait([self._bell, *self._members], 0.0 if self._inbox else None)
+        due = self._network.wait([self._bell, *self._transports], 0.0 if self._inbox else None)
         self._is_asleep = False
         for transport in due:
             if isinstance(transport, Doorbell):
                 transport.step()
-            elif isinstance(transport, OsTransport) and transport in self._members:
-                member = self._members[transport]
+            elif isinstance(transport, OsTransport) and transport in self._transports:
+                member = self._transports[transport]
                 self._guard(member, member.step)
         return True
 
@@ -139,8 +142,13 @@ class IoThread:
             _logger.exception("a background connection has failed by an error of its own")
             member.fail(error)
             lives_on = False
+        transport = member.transport
         if not lives_on:
-            self._members.pop(member.transport, None)
+            self._members.pop(member, None)
+            if transport is not None:
+                self._transports.pop(transport, None)
+        elif transport is not None:
+            self._transports[transport] = member
 
     @property
     def is_idle(self) -> bool:

@@ -23,9 +23,11 @@ from rtcstack import (
     InvalidState,
     MessageTooLarge,
     PeerConnection,
+    UdpMux,
     Unavailable,
     poll,
 )
+from rtcstack.net import OsNetwork
 from rtcstack.testing import VirtualNetwork
 
 CHAT = {"id": 1, "negotiated": True}
@@ -35,8 +37,10 @@ LOCAL = {"bind_addresses": ["127.0.0.1"]}
 class Pair:
     """Two peers of this process, wired to each other, with a negotiated channel each."""
 
-    def __init__(self, *, other_too: bool = True, **configuration: Any) -> None:
-        self.a = PeerConnection(LOCAL | configuration, background=True)
+    def __init__(
+        self, *, other_too: bool = True, network_a: OsNetwork | None = None, **configuration: Any
+    ) -> None:
+        self.a = PeerConnection(LOCAL | configuration, background=True, network=network_a)
         self.b = PeerConnection(LOCAL | configuration, background=other_too)
         self.both = (self.a, self.b)
         for here, there in (self.both, self.both[::-1]):
@@ -289,6 +293,31 @@ def test_an_error_in_the_thread_ends_one_connection_alone(caplog: pytest.LogCapt
     assert "ZeroDivisionError" in victim.get_failure_reason()
     pair.chat_a.put_packet("alive")
     assert received(pair, pair.chat_b, 1) == [b"alive"]
+
+
+def test_one_port_serves_many_background_connections_and_no_others() -> None:
+    mux = UdpMux(bind_addresses=["127.0.0.1"])
+    pairs = []
+    for _ in range(3):
+        pair = Pair(network_a=mux)
+        pair.connected()
+        pairs.append(pair)
+    assert mux.connection_count == 3
+    with pytest.raises(InvalidState, match="not both"):
+        PeerConnection(network=mux)
+    with pytest.raises(InvalidState, match="close them"):
+        mux.close()
+    for number, pair in enumerate(pairs):
+        pair.chat_b.put_packet(bytes([number]))
+        assert received(pair, pair.chat_a, 1) == [bytes([number])]
+        pair.a.close()
+        pair.run(lambda pair=pair: pair.a.get_connection_state() == pair.a.STATE_CLOSED)
+    end = time.monotonic() + 20
+    while mux.connection_count:
+        assert time.monotonic() < end
+    mux.close()
+    with pytest.raises(InvalidState, match="closed"):
+        PeerConnection(background=True, network=mux)
 
 
 FORK = """
