@@ -190,7 +190,8 @@ class BackgroundSession:
 
     def network_changed(self) -> None:
         """Look at the machine's addresses; see OsTransport."""
-        self._call(self.transport.network_changed)
+        if self.transport is not None:
+            self._call(self.transport.network_changed)
 
     def close(self, now: float) -> None:
         """Close the connection; see PeerSession."""
