@@ -177,3 +177,27 @@ def test_the_path_its_rtt_and_its_changes_are_told() -> None:
         f"{ip}:{port}" for ip, port in (stats.selected_pair.local, stats.selected_pair.remote)
     )
     assert stats.selected_pair_changes == len(paths)
+
+
+def test_two_ipv6_hosts_meet_over_an_ipv6_relay() -> None:
+    """RFC 8656 §7.1, §4: a server with an IPv6 address relays from one; both sides let UDP out to it only."""
+    network = VirtualNetwork(seed=1, delay=0.01)
+    server = TurnServer.on(network.host("server", ["2001:db8::3478"]), users=USERS)
+    servers = [{"urls": server.url, "username": "user", "credential": "secret"}]
+    peers = [
+        PeerConnection(
+            {"iceServers": servers}, network=network.firewall(name, allowed_ports=(3478,)).host(*host)
+        )
+        for name, *host in (("one", "a", ["2001:db8:1::1"]), ("other", "b", ["2001:db8:2::1"]))
+    ]
+    chats = [peer.create_data_channel("chat", CHAT) for peer in peers]
+    for here, there in (peers, peers[::-1]):
+        here.session_description_created.connect(there.set_remote_description)
+        here.ice_candidate_created.connect(there.add_ice_candidate)
+    peers[0].create_offer()
+    assert network.run(
+        lambda: all(chat.get_ready_state() == chat.STATE_OPEN for chat in chats), limit=10.0, peers=peers
+    )
+    pair = peers[0].get_stats().selected_pair
+    assert pair is not None
+    assert "2001:db8::3478" in (pair.local[0], pair.remote[0])

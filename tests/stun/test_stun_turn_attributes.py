@@ -46,7 +46,7 @@ def message(*attributes: bytes) -> bytes:
 def test_attributes_have_the_bytes_of_the_rfcs(
     attribute: stun.Attribute[Any], value: object, wire: str
 ) -> None:
-    """RFC 8656 §18, RFC 8489 §14.11, §14.12 and §14.16."""
+    """RFC 8656 §18.1, §18.2, §18.3, §18.4, §18.5, §18.6, §18.8, §18.13, RFC 8489 §14.11, §14.12, §14.16."""
     expected = message(bytes.fromhex(wire))
     assert Message.parse(expected).get(attribute) == value
     ours = Message(0x003, MessageClass.REQUEST, TRANSACTION, {attribute: value})

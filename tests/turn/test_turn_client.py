@@ -307,7 +307,7 @@ def test_a_silent_relay_keeps_the_nat_open() -> None:
 
 
 def test_two_hours_of_traffic_with_stale_nonces_and_loss() -> None:
-    """Relays live for days: every request and every nonce is renewed in time, over a line that loses 5 %."""
+    """RFC 8656 §3.2, RFC 8489 §9.2.5: relays live for days: all is renewed in time, though 5 % are lost."""
     server = TurnServer(SERVER[0], users=USER, nonce_lifetime=600, sha256=True)
     line = Line(server, seed=3)
     line.passes = lambda data, is_ours: data[0] >= 64 or line.random.random() > 0.05
