@@ -159,6 +159,7 @@ class OsTransport:
         "_gathered",
         "_is_closed",
         "_is_full",
+        "_links",
         "_look_at",
         "_options",
         "_servers",
@@ -183,6 +184,7 @@ class OsTransport:
         self._sockets: dict[Address, Port] = {}
         self._servers: ServerLinks | None = None
         self._tcp: PeerLinks | None = None
+        self._links: tuple[ServerLinks | PeerLinks, ...] = ()
         self._look_at = math.inf
         self._wake_at = math.inf
         self._is_closed = False
@@ -209,12 +211,13 @@ class OsTransport:
     @property
     def is_blocked(self) -> bool:
         """Whether something waits until the kernel has room for it, or a connection until it is there."""
-        return self._is_full or any(links.blocked_descriptors() for links in self._links())
+        links = self._links
+        return self._is_full or (bool(links) and any(each.blocked_descriptors() for each in links))
 
     def blocked_descriptors(self) -> list[int]:
         """File descriptors whose writability makes step() due."""
         blocked = [descriptor for descriptor, sock in self._by_descriptor.items() if sock.is_blocked]
-        return blocked + [each for links in self._links() for each in links.blocked_descriptors()]
+        return blocked + [each for links in self._links for each in links.blocked_descriptors()]
 
     def gather(self) -> None:
         """Open a socket on every usable address and tell the session; the second call does nothing.
@@ -271,6 +274,7 @@ class OsTransport:
         options = self._options
         if self._session.tcp_types:
             self._tcp = PeerLinks(self._session, options)
+            self._links = (*self._links, self._tcp)
         if options.interface_poll and options.bind_addresses is None:
             self._look_at = self._wake_at = time.monotonic() + options.interface_poll
         return self._open_at(addresses_to_bind(options))
@@ -308,7 +312,7 @@ class OsTransport:
         moved = 0
         if self._servers is None and session.asks_mdns:
             self._link_servers()
-        for links in self._links():
+        for links in self._links:
             moved += links.step(time.monotonic())
         was_due = False
         while True:
@@ -356,7 +360,7 @@ class OsTransport:
         self._is_full = False
         self._is_closed = True
         self._look_at = math.inf
-        for links in self._links():
+        for links in self._links:
             links.close()
         self._rearm()
         for sock in self._sockets.values():
@@ -384,14 +388,11 @@ class OsTransport:
         restricted = options.bind_addresses is not None or options.interface_filter is not None
         interfaces = [interface.address for interface in addresses_to_bind(options)] if restricted else None
         self._servers = ServerLinks(self._session, interfaces)
+        self._links = (self._servers, *self._links)
         self._watch_links()
 
-    def _links(self) -> list[ServerLinks | PeerLinks]:
-        """List what there is beside the UDP sockets."""
-        return [links for links in (self._servers, self._tcp) if links is not None]
-
     def _watch_links(self) -> None:
-        links = self._links()
+        links = self._links
         if links:
             self.descriptors = [*self._by_descriptor, *(each for one in links for each in one.descriptors())]
 
@@ -406,7 +407,7 @@ class OsTransport:
     def _send(self, local: Address, remote: Address, datagrams: list[bytes]) -> None:
         sock = self._sockets.get(local)
         if sock is None:
-            if not any(links.send(local, remote, datagrams) for links in self._links()):
+            if not any(links.send(local, remote, datagrams) for links in self._links):
                 self.stats.dropped += len(datagrams)
         elif not sock.send(remote, datagrams):
             self._is_full = True
