@@ -10,7 +10,7 @@ from rtcstack.datachannel import Channel, ChannelState
 from rtcstack.errors import Error, InvalidParameter, Unavailable
 from rtcstack.peer.background import BackgroundSession
 from rtcstack.peer.packet_peer import PacketPeer
-from rtcstack.peer.signal import Signal
+from rtcstack.peer.signal import Emitter, Signal
 from rtcstack.session import PeerSession
 
 __all__ = ["DataChannel", "WriteMode"]
@@ -28,7 +28,7 @@ class WriteMode(enum.IntEnum):
     BINARY = 1
 
 
-class DataChannel(PacketPeer):
+class DataChannel(PacketPeer, Emitter):
     """One data channel of a PeerConnection, which makes it and keeps it alive.
 
     Messages wait in the channel until they are taken, also after it was closed.
@@ -204,6 +204,13 @@ class DataChannel(PacketPeer):
         if threshold < 0:
             raise InvalidParameter(f"a threshold of {threshold} bytes is not allowed: it cannot be negative")
         self._session.set_buffered_amount_low_threshold(self._channel, threshold)
+
+    def _disconnect(self) -> None:
+        """Let go of all callbacks: nothing is emitted after `closed`, and many hold the channel in turn."""
+        self.opened.clear()
+        self.closed.clear()
+        if self._buffered_amount_low is not None:
+            self._buffered_amount_low.clear()
 
     def __repr__(self) -> str:
         return f"<DataChannel {self.get_label()!r} id {self.get_id()} {self._channel.state.name}>"

@@ -16,8 +16,9 @@ from rtcstack.errors import Error, InvalidParameter
 from rtcstack.net import Doorbell, Network, OsNetwork, Transport, UdpMux
 from rtcstack.peer.background import BackgroundSession, Elsewhere
 from rtcstack.peer.channel import DataChannel
+from rtcstack.peer.interruption import interrupts_a_layer
 from rtcstack.peer.io_thread import waiting_bell
-from rtcstack.peer.signal import Signal
+from rtcstack.peer.signal import Emitter, Signal
 from rtcstack.sdp import SignalingState
 from rtcstack.session import (
     BufferedAmountLow,
@@ -40,7 +41,7 @@ from rtcstack.session import (
 __all__ = ["Group", "PeerConnection", "poll", "wait_until_open"]
 
 
-class PeerConnection:
+class PeerConnection(Emitter):
     """A connection to one other peer, usable right after construction.
 
     Wire its signals to the other side, directly or through signaling, and call poll() often: signals and
@@ -168,10 +169,11 @@ class PeerConnection:
             session = PeerSession(random_bytes=self._random_bytes, options=chosen.session)
             self._session, self._transport = session, network.attach(session)
             farewell = partial(_part, session, self._transport)
-        # Whoever drops a connection, or ends the program, without close(): the peer is told all the same.
-        self._farewell = weakref.finalize(self, farewell)
         self._channels: dict[Channel, DataChannel] = {}
+        # Whoever drops a connection, or ends the program, without close(): the peer is told all the same.
+        self._farewell = weakref.finalize(self, _forget, farewell, self._channels)
         self._pending: deque[SessionEvent] = deque()
+        self._postponed = ""  # the name of the method that came at a bad time
         self._is_delivering = False
         self._seen = -1 if self._calls else 0
 
@@ -311,15 +313,21 @@ class PeerConnection:
         """Close the connection: what was sent is delivered first, while poll() is called.
 
         That takes at most `close_timeout` seconds; then, or where nothing is connected, it is CLOSED.
-        Idempotent, allowed in every state and in callbacks.
+        Idempotent, allowed in every state, in callbacks, and in handlers of the operating system's signals:
+        one that comes in the middle of a poll() is heeded by the next.
         """
-        self._session.close(self._network.now())
-        self._step()
+        if not self._is_postponed("close"):
+            self._session.close(self._network.now())
+            self._step()
 
     def abort(self) -> None:
-        """Close the connection now: what was not delivered is lost; the other side is told."""
-        self._session.abort()
-        self._step()
+        """Close the connection now: what was not delivered is lost; the other side is told.
+
+        Allowed wherever close() is.
+        """
+        if not self._is_postponed("abort"):
+            self._session.abort()
+            self._step()
 
     # -- looking at it -----------------------------------------------------------------------------
 
@@ -372,11 +380,22 @@ class PeerConnection:
         if self._session.is_finished:
             self._transport.close()
 
+    def _is_postponed(self, end: str) -> bool:
+        """Leave close() or abort() to the next poll() if whoever calls it has interrupted a layer."""
+        if not interrupts_a_layer():
+            return False
+        self._postponed = end
+        self._seen = -1
+        return True
+
     def _deliver(self) -> None:
         """Call the callbacks of what has happened, in order; a poll() inside one of them leaves it to us."""
         self._take()
         if self._is_delivering:
             return
+        if self._postponed:
+            self.abort() if self._postponed == "abort" else self.close()
+            self._postponed = ""
         self._is_delivering = True
         try:
             while self._calls or self._pending:
@@ -408,7 +427,9 @@ class PeerConnection:
             case ChannelOpened(channel):
                 self._call(self._face(channel).opened)
             case ChannelClosed(channel, reason):
-                self._call(self._face(channel).closed, reason)
+                face = self._face(channel)
+                self._call(face.closed, reason)
+                self._calls.append(face._disconnect)
                 del self._channels[channel]
             case CandidateError(url, _, code, reason):
                 self._call(self.ice_candidate_error, url, code, reason)
@@ -434,6 +455,13 @@ class PeerConnection:
 
     def __repr__(self) -> str:
         return f"<PeerConnection {self._session.connection_state.name}>"
+
+
+def _forget(farewell: Callable[[], None], channels: dict[Channel, DataChannel]) -> None:
+    """Say goodbye, and let the callbacks of the channels go."""
+    farewell()
+    for channel in channels.values():
+        channel._disconnect()
 
 
 def _part(session: PeerSession, transport: Transport) -> None:
