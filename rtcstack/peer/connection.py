@@ -169,9 +169,9 @@ class PeerConnection(Emitter):
             session = PeerSession(random_bytes=self._random_bytes, options=chosen.session)
             self._session, self._transport = session, network.attach(session)
             farewell = partial(_part, session, self._transport)
-        self._channels: dict[Channel, DataChannel] = {}
         # Whoever drops a connection, or ends the program, without close(): the peer is told all the same.
-        self._farewell = weakref.finalize(self, _forget, farewell, self._channels)
+        self._farewell = weakref.finalize(self, farewell)
+        self._channels: dict[Channel, DataChannel] = {}
         self._pending: deque[SessionEvent] = deque()
         self._postponed = ""  # the name of the method that came at a bad time
         self._is_delivering = False
@@ -455,13 +455,6 @@ class PeerConnection(Emitter):
 
     def __repr__(self) -> str:
         return f"<PeerConnection {self._session.connection_state.name}>"
-
-
-def _forget(farewell: Callable[[], None], channels: dict[Channel, DataChannel]) -> None:
-    """Say goodbye, and let the callbacks of the channels go."""
-    farewell()
-    for channel in channels.values():
-        channel._disconnect()
 
 
 def _part(session: PeerSession, transport: Transport) -> None:
