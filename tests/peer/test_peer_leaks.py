@@ -82,7 +82,7 @@ def ours() -> Counter[str]:
     return Counter(
         f"{type(it).__module__}.{type(it).__qualname__}"
         for it in gc.get_objects()
-        if type(it).__module__.partition(".")[0] in ("rtcstack", "OpenSSL")
+        if str(type(it).__module__).partition(".")[0] in ("rtcstack", "OpenSSL")
     )
 
 
