@@ -91,6 +91,11 @@ class RTCError(Exception):
 
     code: Error = Error.FAILED
 
+    def __init__(self, message: str = "", code: Error | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
 
 class InvalidState(RTCError):
     """The call does not fit the state that the object is in."""
@@ -167,6 +172,4 @@ class VariantError(RTCError):
     code    ERR_INVALID_DATA; ERR_UNAUTHORIZED for objects, ERR_OUT_OF_MEMORY if it is too large or too deep.
     """
 
-    def __init__(self, message: str, code: Error = Error.ERR_INVALID_DATA) -> None:
-        super().__init__(message)
-        self.code = code
+    code = Error.ERR_INVALID_DATA

@@ -34,6 +34,10 @@ class Notices:
         """Let deliver() emit a signal; whoever is connected by then is called."""
         self._waiting.append(lambda: tuple(partial(callback, *arguments) for callback in signal.callbacks))
 
+    def call(self, callback: Callable[[], object]) -> None:
+        """Let deliver() call this."""
+        self._waiting.append(lambda: (callback,))
+
     def deliver(self) -> None:
         """Call the callbacks of everything added, also of what is added meanwhile.
 

@@ -23,10 +23,15 @@ class Game:
         self._hosts: dict[int, Any] = {}
 
     def add(
-        self, peer_id: int, channels_config: tuple[int, ...] = (), *, mesh: bool = False
+        self,
+        peer_id: int,
+        channels_config: tuple[int, ...] = (),
+        *,
+        mesh: bool = False,
+        make: type[MultiplayerPeer] = MultiplayerPeer,
     ) -> MultiplayerPeer:
         """Add a peer of the mesh, the server (1) or a client."""
-        peer = MultiplayerPeer(random_bytes=random.Random(peer_id).randbytes)
+        peer = make(random_bytes=random.Random(peer_id).randbytes)
         if mesh:
             peer.create_mesh(peer_id, channels_config)
         elif peer_id == 1:

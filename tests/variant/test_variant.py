@@ -11,7 +11,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtcstack import Error, MultiplayerPeer, RTCError
@@ -69,6 +69,7 @@ VALUE = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(VALUE)
 def test_any_value_comes_back_as_it_was(value):
     data = var_to_bytes(value)
@@ -77,6 +78,7 @@ def test_any_value_comes_back_as_it_was(value):
     assert decompress(compress(value), 0) == (value, len(compress(value)))
 
 
+@settings(max_examples=40)
 @given(VALUE, st.data())
 def test_every_truncation_raises_a_variant_error_only(value, data):
     raw = var_to_bytes(value)
@@ -85,6 +87,7 @@ def test_every_truncation_raises_a_variant_error_only(value, data):
         bytes_to_var(raw[:size])
 
 
+@settings(max_examples=40)
 @given(VALUE, st.data())
 def test_a_damaged_value_is_read_or_refused(value, data):
     raw = bytearray(var_to_bytes(value))
@@ -98,6 +101,7 @@ def test_a_damaged_value_is_read_or_refused(value, data):
         var_to_bytes(read, full_objects=True)
 
 
+@settings(max_examples=40)
 @given(st.binary(max_size=60), st.integers(0, 40))
 def test_garbage_is_read_or_refused(data, kind):
     for raw in (data, bytes([kind, 0, 0, 0]) + data):
