@@ -97,11 +97,13 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
             case "certificates":
                 valid = (
                     isinstance(value, list | tuple)
-                    and len(value) == 1
-                    and isinstance(value[0], dtls.Certificate)
+                    and len(value) <= 1
+                    and all(isinstance(certificate, dtls.Certificate) for certificate in value)
                 )
                 _expect(valid, key, value, "a list of one rtcstack.Certificate")
-                session = replace(session, certificate=value[0])
+                for certificate in value:
+                    certificate.require_valid()
+                    session = replace(session, certificate=certificate)
             case "max_message_size":
                 session = replace(session, max_message_size=_integer(key, value, 0, 1 << 40))
             case "mtu":

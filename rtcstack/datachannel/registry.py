@@ -110,8 +110,10 @@ class Registry:
         self.has_work = False
         self.channels: dict[int, Channel] = {}
         self._options = options
-        self._unnumbered: list[Channel] = []
+        # Created here and not announced yet; with an id as soon as the role is known.
+        self._waiting: list[Channel] = []
         self._client: bool | None = None
+        self._is_connected = False
         self._max_streams = 65_535
         self._early: dict[int, list[tuple[int, bytes]]] = {}
         self._early_count = 0
@@ -140,8 +142,10 @@ class Registry:
             raise InvalidParameter("a negotiated channel needs an id, and only a negotiated one takes it")
         channel = Channel(config, stream_id)
         if stream_id is None:
-            self._unnumbered.append(channel)
+            self._waiting.append(channel)
             if self._client is not None:
+                self._number(channel)
+            if self._is_connected:
                 self._open_waiting()
         else:
             if not 0 <= stream_id < self._max_streams:
@@ -151,7 +155,7 @@ class Registry:
             if stream_id in self.channels or stream_id in self._held:
                 raise AlreadyExists(f"id {stream_id} is in use by another channel: choose a free one")
             self.channels[stream_id] = channel
-            if self._client is not None:
+            if self._is_connected:
                 self._set_open(channel)
         return channel
 
@@ -163,45 +167,59 @@ class Registry:
         if channel.state >= _CLOSING:
             return
         channel.close_reason = reason
-        if self._client is None or channel.id is None:
-            if channel.id is None:
-                self._unnumbered.remove(channel)
+        if not self._is_connected:
+            if not channel.config.negotiated:
+                self._waiting.remove(channel)
             self._set_closed(channel)
         else:
             self._set_closing(channel)
 
-    def connect(self, *, client: bool, max_streams: int) -> None:
-        """The association is established: number the waiting channels and open them.
+    def set_role(self, *, client: bool) -> None:
+        """The DTLS role is known: number the waiting channels.
 
         client          True if this side is the DTLS client; it uses the even ids (RFC 8832 section 6).
-        max_streams     streams that the association has in both directions.
         """
         self._client = client
+        for channel in list(self._waiting):
+            if channel.id is None:
+                self._number(channel)
+
+    def connect(self, *, client: bool, max_streams: int) -> None:
+        """The association is established: open the waiting channels.
+
+        client          as in set_role(), if that has not been called.
+        max_streams     streams that the association has in both directions.
+        """
         self._max_streams = min(max_streams, 65_535)
+        if self._client is None:
+            self.set_role(client=client)
+        self._is_connected = True
         for stream_id, channel in list(self.channels.items()):
             if stream_id >= self._max_streams:
                 channel.close_reason = (
                     f"id {stream_id} is beyond the {max_streams} streams that the peer allows"
                 )
+                if channel in self._waiting:
+                    self._waiting.remove(channel)
                 self._set_closed(channel)
-            elif channel.state is _CONNECTING:
+            elif channel.state is _CONNECTING and channel.config.negotiated:
                 self._set_open(channel)
         self._open_waiting()
 
     @property
     def all(self) -> list[Channel]:
         """Every channel that is not closed, those without an id last."""
-        return [*self.channels.values(), *self._unnumbered]
+        return [*self.channels.values(), *(c for c in self._waiting if c.id is None)]
 
     @property
     def is_connected(self) -> bool:
-        """Whether connect() has been called: ids can be told, messages sorted."""
-        return self._client is not None
+        """Whether connect() has been called: messages can be sorted."""
+        return self._is_connected
 
     @property
     def is_empty(self) -> bool:
         """Whether there is no channel at all."""
-        return not self.channels and not self._unnumbered
+        return not self.channels and not self._waiting
 
     def stop(self, reason: str) -> None:
         """The connection is being closed: nothing more can be sent, what was sent is still delivered."""
@@ -217,7 +235,7 @@ class Registry:
             if channel.state is not _CLOSED:
                 channel.close_reason = channel.close_reason or reason
                 self._set_closed(channel)
-        self._unnumbered.clear()
+        self._waiting.clear()
         self._early.clear()
         self._early_count = self._early_bytes = 0
         self._spoiled.clear()
@@ -289,7 +307,7 @@ class Registry:
         """Reset our side of a stream that has no channel here: the peer's waits for it to be closed."""
         if stream_id in self._refused:
             self._refused.discard(stream_id)  # it answers us, who have refused its channel
-        elif self._client is not None:
+        elif self._is_connected:
             self._reset(stream_id)
 
     def _refuse(self, stream_id: int) -> None:
@@ -371,22 +389,30 @@ class Registry:
             del self.channels[channel.id]
         self._events.append(ChannelClosed(channel, channel.close_reason))
 
+    def _number(self, channel: Channel) -> None:
+        """Give a channel the first free id of our parity; without one it closes."""
+        start = 0 if self._client else 1
+        taken = self.channels.keys() | self._held
+        stream_id = next((i for i in range(start, self._max_streams, 2) if i not in taken), None)
+        if stream_id is None:
+            channel.close_reason = f"all {self._max_streams} streams of the connection are in use"
+            self._waiting.remove(channel)
+            self._set_closed(channel)
+        else:
+            channel.id = stream_id
+            self.channels[stream_id] = channel
+
     def _open_waiting(self) -> None:
-        """Number the channels created on this side, announce them, and count them as open.
+        """Announce the channels created on this side, and count them as open.
 
         Data may follow the OPEN at once, in order, before the ACK is here (RFC 8832 section 6).
         """
-        waiting, self._unnumbered = self._unnumbered, []
+        waiting, self._waiting = self._waiting, []
         for channel in waiting:
-            stream_id = self._free_id()
-            if stream_id is None:
-                channel.close_reason = f"all {self._max_streams} streams of the connection are in use"
-                self._set_closed(channel)
-                continue
-            channel.id = stream_id
+            stream_id = channel.id
+            assert stream_id is not None  # numbered when the role became known
             channel.ordered_until_ack = True
             channel.ordered = True
-            self.channels[stream_id] = channel
             config = channel.config
             announcement = dcep.Open(
                 config.label,
@@ -398,11 +424,6 @@ class Registry:
             )
             self._tell(stream_id, announcement.write())
             self._set_open(channel)
-
-    def _free_id(self) -> int | None:
-        start = 0 if self._client else 1
-        taken = self.channels.keys() | self._held
-        return next((i for i in range(start, self._max_streams, 2) if i not in taken), None)
 
     # -- messages off the main road ----------------------------------------------------------------
 
@@ -467,7 +488,7 @@ class Registry:
         if channel is not None:
             self.drops.open_on_used_stream += 1
             return
-        if len(self.channels) >= self._options.max_channels or self._client is None:
+        if len(self.channels) >= self._options.max_channels or not self._is_connected:
             self.drops.too_many_channels += 1
             self._refuse(stream_id)
             return

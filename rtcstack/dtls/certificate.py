@@ -55,11 +55,7 @@ class Certificate:
         if certificate.public_key() != private_key.public_key():
             raise InvalidParameter("the certificate and the private key do not belong together")
         self.expires = certificate.not_valid_after_utc
-        if self.expires <= (now or datetime.now(UTC)):
-            raise InvalidParameter(
-                f"the certificate expired on {self.expires:%Y-%m-%d %H:%M} UTC: make a new one with "
-                "Certificate.generate() and pass its fingerprint on"
-            )
+        self.require_valid(now=now)
         self._private_key = private_key
         self._certificate = certificate
         self.der = certificate.public_bytes(Encoding.DER)
@@ -112,6 +108,18 @@ class Certificate:
         """Write the private key (not encrypted: keep it safe) and the certificate as PEM text."""
         key = self._private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return key + self._certificate.public_bytes(Encoding.PEM)
+
+    def require_valid(self, *, now: datetime | None = None) -> None:
+        """Check that the certificate has not expired.
+
+        now     wall-clock time; None is the system's.
+        Raises  InvalidParameter if it has.
+        """
+        if self.expires <= (now or datetime.now(UTC)):
+            raise InvalidParameter(
+                f"the certificate expired on {self.expires:%Y-%m-%d %H:%M} UTC: make a new one with "
+                "Certificate.generate() and pass its fingerprint on"
+            )
 
     def fingerprint(self, hash_name: str = "sha-256") -> bytes:
         """Hash the certificate for an SDP a=fingerprint line.

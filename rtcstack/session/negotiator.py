@@ -85,8 +85,8 @@ class Negotiator:
         self._version = -1
         # What a rollback returns to, while an offer is pending.
         self._stable: _LocalDescription | None = None
-        # Texts made here: a late signal may bring one back that is no longer in force.
-        self._made: deque[str] = deque(maxlen=16)
+        # What was made here: a late signal may bring one back that is no longer in force.
+        self._made: deque[tuple[str, ...]] = deque(maxlen=16)
 
     @property
     def has_local(self) -> bool:
@@ -238,7 +238,7 @@ class Negotiator:
             raise InvalidParameter(f"unknown description type {kind!r}: use one of {', '.join(_TYPES)}")
         if not self._made:
             raise InvalidState("no description has been made yet: call create_offer() first")
-        if text not in self._made and SessionDescription.parse(text).write() not in self._made:
+        if _without_candidates(SessionDescription.parse(text)) not in self._made:
             raise InvalidParameter(
                 "the description is not one that this connection made: it cannot be edited on the way"
             )
@@ -268,6 +268,18 @@ class Negotiator:
     def _apply(self, local: _LocalDescription) -> str:
         self._local = local
         self._version = local.description.session_version
-        text = local.description.write()
-        self._made.append(text)
-        return text
+        self._made.append(_without_candidates(local.description))
+        return local.description.write()
+
+
+def _without_candidates(description: SessionDescription) -> tuple[str, ...]:
+    """Return the lines that stay while candidates are gathered: addresses and ports do not."""
+    lines = list(description.session.lines)
+    for section in description.media:
+        lines.append(f"{section.media} {section.rejected} {section.protocol} {section.formats}")
+        lines += (
+            line
+            for line in section.lines[1:]
+            if not line.startswith(("c=", "a=candidate:", "a=end-of-candidates"))
+        )
+    return tuple(lines)

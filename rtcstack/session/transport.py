@@ -103,6 +103,7 @@ class PeerTransport(Gathering):
         assert agent is not None  # made with our own description
         if self._dtls is None:
             self._role = setup
+            self.channels.set_role(client=setup == "active")
             self._dtls = dtls.Endpoint(
                 certificate=self._certificate,
                 client=setup == "active",
@@ -252,7 +253,8 @@ class PeerTransport(Gathering):
         """Bytes of the channel's messages that are neither acknowledged nor given up yet."""
         if self._association is None or channel.id is None or channel.state is ChannelState.CLOSED:
             return 0
-        return self._association.buffered_amount(channel.id)
+        # The announcement of the channel does not count, and goes first.
+        return min(self._association.buffered_amount(channel.id), channel.bytes_sent)
 
     @property
     def total_buffered(self) -> int:
@@ -557,7 +559,7 @@ class PeerTransport(Gathering):
         match event:
             case sctp.BufferedAmountLow(stream_id):
                 channel = self.channels.channels.get(stream_id)
-                if channel is not None:
+                if channel is not None and channel.bytes_sent:
                     self._events.append(BufferedAmountLow(channel))
             case sctp.Established():
                 self._connect_deadline = math.inf

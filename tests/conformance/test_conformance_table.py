@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import wpt_table
 from conformance_table import PAGES, Page, table
 
 
@@ -10,3 +11,8 @@ from conformance_table import PAGES, Page, table
 def test_the_table_of_requirements_is_up_to_date(page: Page) -> None:
     """Write it anew with `python tests/conformance/conformance_table.py`."""
     assert page.path.read_text(encoding="utf-8") == table(page)
+
+
+def test_the_table_of_web_platform_tests_is_up_to_date() -> None:
+    """Write it anew with `python tests/conformance/wpt_table.py`."""
+    assert wpt_table.DOCUMENT.read_text(encoding="utf-8") == wpt_table.table()

@@ -18,7 +18,12 @@ class Two:
     """Peers `a` and `b` on a virtual network, with a negotiated channel each; nothing is started."""
 
     def __init__(
-        self, configuration: Mapping[str, Any] | None = None, *, wired: bool = True, **conditions: Any
+        self,
+        configuration: Mapping[str, Any] | None = None,
+        *,
+        wired: bool = True,
+        chat: bool = True,
+        **conditions: Any,
     ) -> None:
         conditions.setdefault("delay", 0.01)
         self.network = VirtualNetwork(seed=1, **conditions)
@@ -29,8 +34,9 @@ class Two:
             for name in "ab"
         )
         self.both = (self.a, self.b)
-        self.chat_a = self.a.create_data_channel("chat", CHAT)
-        self.chat_b = self.b.create_data_channel("chat", CHAT)
+        if chat:
+            self.chat_a = self.a.create_data_channel("chat", CHAT)
+            self.chat_b = self.b.create_data_channel("chat", CHAT)
         if wired:
             self.wire()
 
