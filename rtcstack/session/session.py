@@ -252,6 +252,8 @@ class PeerSession(PeerTransport):
             password=agent.password,
             fingerprints=(("sha-256", self._certificate.fingerprint("sha-256")),),
             setup=setup,
+            # RFC 8445 section 10: who is compliant must say so; an old peer then nominates regularly, too.
+            ice_options=("trickle", "ice2"),
             ice_lite=self.options.ice.lite,
             max_message_size=self.options.max_message_size,
             sctp_init=self._prepared.local_init() if self._prepared and self.options.snap else None,

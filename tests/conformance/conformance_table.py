@@ -29,7 +29,16 @@ _ICE_STANDARDS = (
     *(8489, 5769, 5780, 8656, 7064, 7065),
 )
 
-_ICE_FILES = ("configuration", "network_changes", "restart", "safety", "servers", "tcp", "timing")
+_ICE_FILES = (
+    "configuration",
+    "ice_descriptions",
+    "network_changes",
+    "restart",
+    "safety",
+    "servers",
+    "tcp",
+    "timing",
+)
 
 HEAD = """\
 # {title}
