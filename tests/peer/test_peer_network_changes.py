@@ -226,3 +226,19 @@ def test_after_the_end_a_change_means_nothing() -> None:
     mobile.host.add_address("198.51.100.9")
     mobile.a.network_changed()
     assert not mobile.proposals
+
+
+def test_while_candidates_are_still_gathered_a_new_one_is_trickled() -> None:
+    """RFC 8838 §9, §13: the end has not been told, for a server has not answered yet."""
+    mobile = Mobile({"iceServers": [{"urls": "stun:203.0.113.99"}]})
+    assert mobile.a.get_gathering_state() == mobile.a.GATHERING_STATE_GATHERING
+    mobile.lines.clear()
+    mobile.host.add_address("198.51.100.9")
+    mobile.a.network_changed()
+    assert mobile.run(lambda: mobile.lines, limit=0.5)
+    assert [line.split()[4] for line in mobile.lines] == ["198.51.100.9"]
+    mobile.host.remove_address("198.51.100.1")
+    mobile.a.network_changed()
+    assert mobile.run(lambda: mobile.paths[-1][0].startswith("198.51.100.9:"))
+    assert mobile.run(mobile.is_connected)
+    assert mobile.delivers()

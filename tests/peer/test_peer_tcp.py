@@ -209,3 +209,33 @@ def test_a_port_that_nobody_listens_at_fails_its_pair_only() -> None:
 def test_a_bad_kind_is_refused(value: object) -> None:
     with pytest.raises(Exception, match="ice_tcp"):
         PeerConnection({"ice_tcp": value})
+
+
+def test_a_lite_agent_listens_and_never_connects() -> None:
+    """RFC 6544 §4.4, §5.1: passive candidates only; the full side's active one comes."""
+    network = VirtualNetwork(seed=1, delay=0.02)
+    behind = network.nat("office", ["198.51.100.1"], allowed_ports=()).host("desk")
+    pair = Pair(
+        PeerConnection({"ice_tcp": True, "ice_lite": True}, network=network.host("server", ["192.0.2.2"])),
+        PeerConnection({"ice_tcp": True}, network=behind),
+    )
+    pair.a.create_offer()
+    assert network.run(pair.is_open, limit=5.0, peers=pair.both)
+    kinds = [line.split("tcptype ")[1].split()[0] for line in pair.lines[pair.a] if " tcp " in line]
+    assert kinds == ["passive"]
+    selected = pair.a.get_stats().selected_pair
+    assert selected is not None
+    assert selected.transport == "tcp"
+
+
+def test_data_goes_by_the_connection_of_the_selected_pair_only() -> None:
+    """RFC 6544 §10.1, §10.2, §11.1: one connection carries checks, consent and data, framed alike."""
+    office = Office("active", "passive")
+    office.pair.a.create_offer()
+    assert office.run(office.pair.is_open)
+    office.run(lambda: False, limit=30.0)
+    connections = {key for transport in office.network.transports for key in transport.streams}
+    assert len(connections) == 2  # its two ends
+    for _ in range(50):
+        office.pair.chat_a.put_packet(bytes(1000))
+    assert office.run(lambda: office.pair.chat_b.get_available_packet_count() == 50)
