@@ -4,7 +4,8 @@
 
 Each round measures each row with one stack after the other, so that whatever else the machine does meets
 both; the table has the medians. Nothing runs at the same time, all traffic stays on this machine. Datagrams
-have at most 1,200 bytes (aiortc's: 1,265, which it does not let one choose). Needs the extra "bench".
+have at most 1,200 bytes (aiortc's: 1,265, which it does not let one choose), but where a row says otherwise.
+Needs the extra "bench".
 """
 
 from __future__ import annotations
@@ -73,6 +74,12 @@ QUESTIONS = {
         lambda stack, seconds: stream.measure(stack, seconds, 16384, configuration={"offload": False}),
         (OURS,),
     ),
+    "bulk-path-mtu": Question(
+        lambda stack, seconds: stream.measure(
+            stack, seconds, 16384, configuration={"path_mtu_discovery": True}
+        ),
+        (OURS,),
+    ),
     "small": Question(lambda stack, seconds: stream.measure(stack, seconds, 64)),
     "unreliable": Question(lambda stack, seconds: stream.measure(stack, seconds, 100, GAME)),
     "round-trip": Question(round_trip.measure),
@@ -85,6 +92,7 @@ ROWS = (
     Row("bulk, 16 KiB reliable ordered, MB/s", "bulk", "mb_per_s", ceiling="ceiling"),
     Row("the same, CPU s per MB, both ends", "bulk", "cpu_s_per_mb", "{:.4f}", True, "ceiling"),
     Row("bulk without GSO and GRO, MB/s", "bulk-no-offload", "mb_per_s", ceiling="ceiling-no-offload"),
+    Row("bulk with path-MTU discovery on loopback, MB/s", "bulk-path-mtu", "mb_per_s", ceiling="ceiling"),
     Row("64 B reliable ordered, messages/s", "small", "messages_per_s", "{:,.0f}"),
     Row("100 B unreliable unordered, messages/s", "unreliable", "messages_per_s", "{:,.0f}"),
     Row("the same, lost %", "unreliable", "lost_percent", "{:.1f}", True),

@@ -21,7 +21,7 @@ from rtcstack.net.options import Options
 from rtcstack.net.readiness import Watch
 from rtcstack.net.servers import ServerLinks, ServerSession
 from rtcstack.net.tcp import PeerLinks, TcpSession
-from rtcstack.net.udp import Address, SocketStats, bind
+from rtcstack.net.udp import Address, SocketStats, bind, route_mtu
 
 __all__ = ["Network", "OsNetwork", "OsTransport", "Port", "Session", "Transport", "addresses_to_bind"]
 
@@ -71,6 +71,17 @@ class Session(ServerSession, TcpSession, Protocol):
     def watches_network(self) -> bool:
         """Whether it matters now that addresses of this machine come or go."""
 
+    @property
+    def route(self) -> tuple[Address, Address] | None:
+        """(local, remote) of a route whose MTU is asked for; None = none."""
+
+    def route_found(self, mtu: int) -> object:
+        """Take the answer: bytes of an IP packet that its first link carries, 0 = unknown."""
+
+    @property
+    def may_fragment(self) -> bool:
+        """Whether datagrams may be cut on the way."""
+
     def handle_timeout(self, now: float) -> object:
         """Do what is due at `deadline` (math.inf: nothing is)."""
 
@@ -101,6 +112,9 @@ class Port(Protocol):
 
     def fileno(self) -> int:
         """File descriptor that is the transport's own; -1 if there is none."""
+
+    def allow_fragments(self, allowed: bool) -> None:
+        """Say whether the network may cut datagrams that are too large for it; at first it may not."""
 
     def receive(self) -> list[tuple[Address, list[bytes]]]:
         """Take what has arrived: (remote, datagrams)."""
@@ -161,6 +175,7 @@ class OsTransport:
         "_is_full",
         "_links",
         "_look_at",
+        "_may_fragment",
         "_options",
         "_servers",
         "_session",
@@ -189,6 +204,7 @@ class OsTransport:
         self._wake_at = math.inf
         self._is_closed = False
         self._is_full = False
+        self._may_fragment = False
         self._gathered = False
         self._watch_sockets()
 
@@ -325,8 +341,13 @@ class OsTransport:
             if session.deadline <= now:
                 session.handle_timeout(now)
                 was_due = True
+            if session.route is not None:
+                session.route_found(route_mtu(*session.route))
             if not self._is_full or self._flush():
-                for local, remote, datagrams in session.take_packets(now):
+                batches = session.take_packets(now)
+                if session.may_fragment is not self._may_fragment:
+                    self._allow_fragments(session.may_fragment)
+                for local, remote, datagrams in batches:
                     self._send(local, remote, datagrams)
                     moved += len(datagrams)
             ready = [sock for sock in ready if not sock.is_drained]
@@ -367,6 +388,11 @@ class OsTransport:
             sock.close()
         self._sockets.clear()
         self._watch_sockets()
+
+    def _allow_fragments(self, allowed: bool) -> None:
+        self._may_fragment = allowed
+        for sock in self._sockets.values():
+            sock.allow_fragments(allowed)
 
     def _ready(self) -> list[Port]:
         """List the sockets that can be read."""

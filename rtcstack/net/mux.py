@@ -392,6 +392,10 @@ class Share:
         """-1: the descriptor is the mux's."""
         return -1
 
+    def allow_fragments(self, allowed: bool) -> None:
+        """Let the network cut what all sessions send by this socket: that harms none of them for a while."""
+        self._sock.allow_fragments(allowed)
+
     def put(self, remote: Address, datagrams: list[bytes]) -> None:
         """Keep what has arrived for the session."""
         self._arrived.append((remote, datagrams))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from rtcstack.errors import RTCError
 from rtcstack.net.options import Options
 
-__all__ = ["Address", "SocketStats", "UdpSocket", "bind"]
+__all__ = ["Address", "SocketStats", "UdpSocket", "bind", "route_mtu"]
 
 Address = tuple[str, int]
 """IP address in text, without a zone, and port."""
@@ -36,6 +36,10 @@ _UNSENT_DATAGRAMS = 4096
 _GSO_REFUSED = frozenset(
     {errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT}
 )
+
+# <linux/in.h>, <linux/in6.h>; IPV6_MTU, set on a socket, is the size into which it cuts what it may cut.
+_IP_MTU, _IPV6_MTU = 14, 24
+_LEAST_IPV6_MTU = 1280
 
 # Never fragment, and leave the path's MTU to our own discovery: (level, option, value) for IPv4 and for IPv6.
 _DONT_FRAGMENT = {
@@ -90,6 +94,7 @@ class UdpSocket:
 
     __slots__ = (
         "_coalesces",
+        "_may_fragment",
         "_segments",
         "_sock",
         "_unsent",
@@ -113,7 +118,8 @@ class UdpSocket:
         """Whether the last receive() took all there was, rather than all it may."""
         sock.setblocking(False)
         self._ask_for_buffers(options.buffer_size)
-        self._forbid_fragments()
+        self._may_fragment = False
+        self.allow_fragments(False)
         self._segments = options.offload and sys.platform == "linux"
         self._coalesces = False
         if self._segments:
@@ -231,7 +237,7 @@ class UdpSocket:
         count = len(datagrams)
         at = 0
         while at < count:
-            end = _run_end(datagrams, at) if self._segments else at + 1
+            end = _run_end(datagrams, at) if self._segments and not self._may_fragment else at + 1
             try:
                 if end - at == 1:
                     size = sock.sendto(datagrams[at], remote)
@@ -272,12 +278,39 @@ class UdpSocket:
                 size //= 2
         return self._sock.getsockopt(socket.SOL_SOCKET, option)
 
-    def _forbid_fragments(self) -> None:
+    def allow_fragments(self, allowed: bool) -> None:
+        """Say whether datagrams larger than a link may be cut: here, and by routers of IPv4 on the way.
+
+        They go one by one then, as the kernel does not cut what it is to segment.
+        """
+        self._may_fragment = allowed
         for_ipv4, for_ipv6 = _DONT_FRAGMENT.get(sys.platform, (None, None))
-        choice = for_ipv4 if self._sock.family == socket.AF_INET else for_ipv6
+        is_ipv6 = self._sock.family == socket.AF_INET6
+        choice = for_ipv6 if is_ipv6 else for_ipv4
         if choice is not None:
+            level, option, value = choice
             with contextlib.suppress(OSError):
-                self._sock.setsockopt(*choice)
+                self._sock.setsockopt(level, option, 0 if allowed else value)
+        if is_ipv6 and sys.platform == "linux":
+            with contextlib.suppress(OSError):  # no router cuts IPv6: all of it is for us to do
+                self._sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU, _LEAST_IPV6_MTU if allowed else 0)
+
+
+def route_mtu(local: Address, remote: Address) -> int:
+    """Tell how large an IP packet the first link from one address to another carries, bytes; 0 = unknown.
+
+    Only Linux tells. Between two addresses of one machine it is the loopback's, whatever interface has them.
+    """
+    is_ipv6 = ":" in remote[0]
+    if sys.platform == "linux":
+        family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.bind((local[0], 0))
+            sock.connect(remote)
+            if is_ipv6:
+                return sock.getsockopt(socket.IPPROTO_IPV6, _IPV6_MTU)
+            return sock.getsockopt(socket.IPPROTO_IP, _IP_MTU)
+    return 0
 
 
 def _run_end(datagrams: list[bytes], start: int) -> int:

@@ -13,6 +13,7 @@ from rtcstack.sctp.events import (
     IncomingStreamsReset,
     MessageDropped,
     OutgoingStreamsReset,
+    PathNarrowed,
     ResetDenied,
     Restarted,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "MessageDropped",
     "Options",
     "OutgoingStreamsReset",
+    "PathNarrowed",
     "ResetDenied",
     "Restarted",
     "Stats",

@@ -250,6 +250,30 @@ class Association(LifeCycle):
         self._abort((wire.USER_INITIATED_ABORT, reason.encode()[:512]), f"aborted: {reason}")
         self._has_news = True
 
+    def take_path(self, largest: int, now: float) -> None:
+        """Say that packets take another path from now on: what was found out about its MTU is void.
+
+        largest    bytes of a packet that its first link carries; 0 = unknown.
+        Nothing larger is tried; and nothing at all beyond options.mtu where options.path_mtu_limit forbids
+        it.
+        Source: RFC 8899 sections 3 and 5.2.
+        """
+        if self.options.path_mtu_limit <= self.options.mtu:
+            return
+        self._path_mtu.take_path(largest or self.options.path_mtu_limit, now)
+        if self._link is not None and self._link.sender.mtu > self._path_mtu.mtu:
+            self._narrow(self._link)
+
+    @property
+    def needs_fragments(self) -> bool:
+        """Whether chunks are in flight that are larger than packets which arrive; see PathNarrowed."""
+        return self._link is not None and self._link.sender.needs_fragments
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the last take_packets() ended at its limit, with more to give at once."""
+        return self._link is not None and self._link.sender.has_more
+
     def release(self, size: int) -> None:
         """Say that the application has taken so many bytes of messages: the receive window opens again.
 
@@ -563,7 +587,7 @@ class Association(LifeCycle):
             if link.sender.black_hole:
                 link.sender.black_hole = False
                 if self._path_mtu.fall_back(now):
-                    link.sender.mtu = self._path_mtu.mtu
+                    self._narrow(link)
             if now >= self._path_mtu.due:
                 self._probe_path(link, now)
             self._go_on_shutting_down(now)
@@ -571,7 +595,7 @@ class Association(LifeCycle):
     def take_packets(self, now: float) -> list[bytes]:
         """Build the packets that may leave at this instant.
 
-        Returns packets of at most options.mtu bytes in sending order, at most about options.max_burst of
+        Returns packets in sending order, at most about options.max_burst of
                 them: call
                 again until the list is empty. Control chunks come first, then a SACK, then what is sent again
                 by

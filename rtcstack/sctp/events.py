@@ -14,6 +14,7 @@ __all__ = [
     "IncomingStreamsReset",
     "MessageDropped",
     "OutgoingStreamsReset",
+    "PathNarrowed",
     "ResetDenied",
     "Restarted",
 ]
@@ -83,6 +84,15 @@ class BufferedAmountLow:
 
 
 @dataclass(frozen=True, slots=True)
+class PathNarrowed:
+    """Chunks in flight are larger than packets that arrive: the network has to cut them.
+
+    Datagrams may be fragmented until Association.needs_fragments is False.
+    Source: RFC 9260 section 6.9.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class MessageDropped:
     """A message of the peer was larger than options.max_message_size; none of it is delivered."""
 
@@ -98,4 +108,5 @@ Event = (
     | ResetDenied
     | BufferedAmountLow
     | MessageDropped
+    | PathNarrowed
 )

@@ -28,7 +28,7 @@ from rtcstack.sctp.chunks import (
     ShutdownComplete,
     describe_causes,
 )
-from rtcstack.sctp.events import AssociationState, Closed, Established, Event, Restarted
+from rtcstack.sctp.events import AssociationState, Closed, Established, Event, PathNarrowed, Restarted
 from rtcstack.sctp.handshake import Action, Handshake, is_acceptable
 from rtcstack.sctp.options import Options
 from rtcstack.sctp.packet import (
@@ -493,7 +493,7 @@ class LifeCycle:
         info = HeartbeatAck.parse(chunk).info
         nonce, sent_at = self._heartbeat
         if info is not None and self._path_mtu.acknowledged(info, now):
-            link.sender.mtu = self._path_mtu.mtu
+            link.sender.set_mtu(self._path_mtu.mtu)
         elif not nonce or info != nonce:
             self.stats.drop("HEARTBEAT ACK that was not asked for")
         else:
@@ -520,12 +520,21 @@ class LifeCycle:
         self._control.append(Heartbeat.with_info(nonce).write())
         self.stats.heartbeats_sent += 1
 
+    def _narrow(self, link: Link) -> None:
+        """Build smaller packets; what is in flight and too large for them goes again as it is."""
+        link.sender.set_mtu(self._path_mtu.mtu)
+        if link.sender.needs_fragments:
+            self._events.append(PathNarrowed())
+
     def _probe_path(self, link: Link, now: float) -> None:
         """Try a larger packet."""
         if not self._sends:
             self._path_mtu.due = math.inf
             return
         sender = link.sender
+        if sender.needs_fragments:  # a probe that is fragmented says nothing
+            self._path_mtu.due = now + _LEAST_PROBE_TIME
+            return
         if chunks := self._path_mtu.probe(now, max(self._rtt.rto, _LEAST_PROBE_TIME)):
             self._replies.append(write_packet(sender.header, chunks, sender.seed))
             self.stats.mtu_probes += 1

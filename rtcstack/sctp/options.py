@@ -23,9 +23,9 @@ class Options:
     down to 4."""
 
     path_mtu_limit: int = 1412
-    """Largest SCTP packet that path-MTU discovery tries, bytes; `mtu` or less = no discovery. 1500 of
-    Ethernet - 48 of IPv6 and UDP - 37 of a DTLS record. Larger ones pay on a loopback or a jumbo-frame
-    path."""
+    """Largest SCTP packet that path-MTU discovery tries while Association.take_path() has not said what the
+    first link carries, bytes; `mtu` or less = no discovery. 1500 of Ethernet - 48 of IPv6 and UDP - 37 of a
+    DTLS record."""
 
     outbound_streams: int = 65535
     """Streams we ask for. RFC 8831 section 6.2: as many as there are, so that none has to be added later."""

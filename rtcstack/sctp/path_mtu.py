@@ -41,6 +41,7 @@ class PathMtu:
     __slots__ = (
         "_base",
         "_info",
+        "_is_searching",
         "_limit",
         "_losses",
         "_pads",
@@ -64,6 +65,7 @@ class PathMtu:
         self._losses = 0
         self._info = b""
         self._pads = True
+        self._is_searching = False
 
     def start(self, now: float, *, pads: bool = True) -> None:
         """Begin to search.
@@ -71,11 +73,24 @@ class PathMtu:
         pads    whether PAD may be sent; False fills the HEARTBEAT.
         """
         self._pads = pads
-        if self._limit > self._base:
-            self.due = now
-            self._too_large = self._limit + 4
-            self._probed = 0
-            self._losses = 0
+        self._is_searching = True
+        self._search(now)
+
+    def take_path(self, limit: int, now: float) -> None:
+        """Begin anew at the base, on another path; before start() only the limit is noted.
+
+        Source: RFC 8899 section 4.9.
+        """
+        self._limit = limit & ~3
+        if self._is_searching:
+            self._search(now)
+
+    def _search(self, now: float) -> None:
+        self.mtu = self._base
+        self._too_large = self._limit + 4
+        self._probed = self._losses = 0
+        self._info = b""
+        self.due = now if self._limit > self._base else math.inf
 
     def probe(self, now: float, timeout: float) -> list[bytes]:
         """Build the chunks of the probe that is due; none if the search is over.

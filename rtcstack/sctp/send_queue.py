@@ -24,12 +24,12 @@ from rtcstack.sctp.outstanding import ABANDONED, HEAD, IN_FLIGHT, LIMITS, PAYLOA
 from rtcstack.sctp.stats import Stats
 from rtcstack.serial import U16, U32
 
-__all__ = ["Limits", "OutgoingStream", "SendQueue"]
+__all__ = ["SMALLEST_FRAGMENT", "Limits", "OutgoingStream", "SendQueue"]
 
 _DEFAULT_WEIGHT = 256
 """The W3C's "low" in the numbers of RFC 8832: very low 128, low 256, medium 512, high 1024."""
 
-_SMALLEST_FRAGMENT = 256
+SMALLEST_FRAGMENT = 256
 """Bytes of a packet's rest that are worth a fragment: filling it costs one more chunk on either side."""
 
 
@@ -162,10 +162,7 @@ class SendQueue:
         return self.current is not None and self.current.offset > 0
 
     def set_mtu(self, mtu: int, interleaving: bool | None = None) -> None:
-        """Cut what follows into chunks for packets of this many bytes, as DATA or (interleaving) as I-DATA.
-
-        Larger packets take several chunks: so that each still fits when the path becomes narrower.
-        """
+        """Cut what follows into chunks for packets of so many bytes, as DATA or (interleaving) as I-DATA."""
         if interleaving is not None:
             self.interleaving = interleaving
         self.header_size = I_DATA_SIZE if self.interleaving else DATA_SIZE
@@ -283,7 +280,7 @@ class SendQueue:
                     part = payload[offset:]
                     length -= offset
                     flags = END | unordered
-                elif space < _SMALLEST_FRAGMENT or (not offset and length <= largest):
+                elif space < SMALLEST_FRAGMENT or (not offset and length <= largest and chunks):
                     break
                 else:
                     part = payload[offset : offset + space]

@@ -12,7 +12,7 @@ from rtcstack.sctp.options import Options
 from rtcstack.sctp.outstanding import ABANDONED, COST, SENT, SIZE, STATE, STREAM, Outstanding, write_chunk
 from rtcstack.sctp.packet import HEADER_SIZE, checksum_seed, write_header, write_packet, write_packets
 from rtcstack.sctp.rto import RoundTripTime
-from rtcstack.sctp.send_queue import SendQueue
+from rtcstack.sctp.send_queue import SMALLEST_FRAGMENT, SendQueue
 from rtcstack.sctp.stats import Stats
 from rtcstack.serial import U32
 
@@ -48,6 +48,13 @@ timer."""
 _MOST_OUTSTANDING = 40_000
 """Chunks that may be sent and not acknowledged cumulatively: peers keep no more TSNs, a gap block can name no
 more than 65,535, and an SSN must not come again before its first use is over (RFC 9260 section 6.1)."""
+
+_CHUNKS_GROW_FROM = 4096
+"""Bytes of a packet from which on chunks are cut to fill it. What carries such packets is one machine or one
+local network; on other paths a chunk never exceeds the base, so that it fits whatever becomes of the path."""
+
+_BURST_BYTES = 65_000
+"""Bytes that one fill_packets() builds at most: one GSO send, however large the packets."""
 
 _LEAST_WINDOW = 4
 """Packets that may leave in each time-out, however slow a controller takes the path to be."""
@@ -93,6 +100,8 @@ class Sender:
         self.set_peer_tag(agreement.peer_tag)
         self.mtu = options.mtu
         self._base_mtu = options.mtu
+        self._holds_one = True
+        self._oversized_tsn = -1  # last TSN that may be of a chunk larger than packets are now
         self.max_burst = options.max_burst
         self.t3 = math.inf
         """Seconds: T3-rtx, when what is in flight counts as lost."""
@@ -137,6 +146,26 @@ class Sender:
     def is_idle(self) -> bool:
         """Whether everything sent is acknowledged."""
         return not self.outstanding.records
+
+    @property
+    def needs_fragments(self) -> bool:
+        """Whether chunks are outstanding that fit into no packet any more."""
+        return self._oversized_tsn > self.outstanding.acked
+
+    def set_mtu(self, mtu: int) -> None:
+        """Build packets of so many bytes from now on, and cut chunks for them if they are large.
+
+        What has been cut for larger ones cannot be cut again (RFC 9260 section 6.9): if it has to be sent
+        again it goes alone in its packet, see needs_fragments.
+        """
+        queue = self.queue
+        if queue.packet_cost > mtu - HEADER_SIZE and self.outstanding.records:
+            self._oversized_tsn = self.outstanding.next_tsn - 1
+        self.mtu = mtu
+        queue.set_mtu(mtu if mtu >= _CHUNKS_GROW_FROM else self._base_mtu)
+        self.congestion.on_mtu(queue.packet_cost)
+        # No further fragment would fit behind a chunk of full size.
+        self._holds_one = mtu - HEADER_SIZE - queue.packet_cost < SMALLEST_FRAGMENT + queue.header_size
 
     @property
     def wants_to_send(self) -> bool:
@@ -477,9 +506,10 @@ class Sender:
         self._credit_at = now
         return self._credit
 
-    def _probe_tail(self, chunks: list[bytes], room: int, sent: Transmission) -> None:
+    def _probe_tail(self, packets: list[bytes], chunks: list[bytes], room: int, sent: Transmission) -> None:
         """Send the newest chunk in flight once more and ask for its SACK at once.
 
+        packets, chunks    what is built already; a chunk that does not fit any more begins a packet.
         Source: RFC 8985 section 7.3.
         """
         newest = self.outstanding.newest_in_flight(sent[0])
@@ -487,8 +517,9 @@ class Sender:
             return
         tsn, record = newest
         chunk = write_chunk(record)
-        if len(chunk) > room:
-            return
+        if len(chunk) > room and chunks:
+            packets.append(write_packet(self.header, chunks, self.seed))
+            chunks.clear()
         chunks.append(chunk[:1] + bytes((chunk[1] | IMMEDIATE,)) + chunk[2:])
         self.outstanding.mark_resent(tsn, record, sent)
         self._tail_tsn = tsn
@@ -530,7 +561,7 @@ class Sender:
         if self._tail_probe:
             self._tail_probe = False
             if queue.is_empty or self.peer_window - flight < self.mtu:
-                self._probe_tail(chunks, room, sent)
+                self._probe_tail(packets, chunks, room, sent)
                 room = full - sum([len(chunk) for chunk in chunks])
             else:
                 cwnd = max(cwnd, flight + self.mtu)
@@ -538,7 +569,7 @@ class Sender:
         credit = budget = math.inf if congestion.pacing_rate == math.inf else self._pacing_budget(now, flight)
         if not flight and budget <= 0:
             budget = 1  # nor does it wait for the rate: without it nothing would be heard of the path
-        burst = self.max_burst
+        burst = min(self.max_burst, max(1, _BURST_BYTES // self.mtu))
         resent = left = 0
         if outstanding.resend:
             while burst and budget > 0 and outstanding.flight < cwnd:
@@ -574,12 +605,12 @@ class Sender:
             if tsn - outstanding.acked > _MOST_OUTSTANDING:
                 self._limited = False
                 break
-            if full > base and room > base > cwnd - flight:
-                room = base  # a large packet must not overfill a small window
+            if room > base and room > (left_over := int(min(cwnd, self.peer_window)) - flight):
+                room = max(base, left_over)  # a large packet must not overfill a small window
             if self.peer_window - flight < needed and (flight or not self._may_probe(now)):
                 self._limited = False
                 break
-            if room == full == base and queue.is_cutting:
+            if room == full and self._holds_one and queue.is_cutting:
                 most = int(min(burst, (min(last, self.peer_window, flight + budget) - flight) // packet_cost))
                 if most > 1 and (cut := queue.cut_full(most, records, tsn, sent)):
                     packets += write_packets(header, cut, seed)

@@ -47,6 +47,9 @@ class PeerSession(PeerTransport):
                     -inf, at once, after whatever may have left something to send; math.inf for never.
     reason          why the connection failed or ended, a sentence; "" before that.
     max_send_size   largest message that can be sent, bytes; 0 is no limit.
+    route           (local, remote) of a path whose MTU is to be asked of the system: route_found() answers;
+                    else None.
+    may_fragment    True while datagrams may be cut on the way: they are larger than the path carries now.
     woken           called when `deadline` becomes -inf; for a driver of many sessions, which cannot ask each.
     activity        counts what may concern the application: data and acknowledgements in, events out.
     wants_sockets   True while candidates are to be gathered: call add_local_address() for each socket,

@@ -47,6 +47,11 @@ _AT_ONCE = -math.inf
 
 _PEER_CLOSES = (sctp.AssociationState.SHUTDOWN_RECEIVED, sctp.AssociationState.SHUTDOWN_ACK_SENT)
 
+_LARGEST_DATAGRAM = 16_000
+"""Bytes of UDP payload beyond which no larger ones are tried: a DTLS record holds 16,384."""
+_IP_AND_UDP = {4: 28, 6: 48}
+"""Bytes in front of the UDP payload, by version of IP."""
+
 _UP = (ConnectionState.CONNECTED, ConnectionState.DISCONNECTED)
 
 _logger = logging.getLogger("rtcstack.session")
@@ -80,6 +85,9 @@ class PeerTransport(Gathering):
         # What will be the association once DTLS stands; its INIT may travel with the descriptions.
         self._prepared: sctp.Association | None = None
         self._association: sctp.Association | None = None
+        self.route: tuple[Address, Address] | None = None
+        self.may_fragment = False
+        self._link_mtu: int | None = None  # of a path that the association has not heard of; 0 = unknown
         self._role: str | None = None
         self._remote: RemoteParameters | None = None
         self._early_datagrams: list[bytes] = []
@@ -392,6 +400,9 @@ class PeerTransport(Gathering):
                 if association.state is sctp.AssociationState.CLOSED and not self._is_ending:
                     self._connect_association(association, now)
                 channels = self.channels
+                if self._link_mtu is not None:
+                    association.take_path(_largest_packet(pair.local_address, self._link_mtu), now)
+                    self._link_mtu = None
                 if channels.has_work:
                     self._flush_channels(association, now)
                 if channels.released - self._released >= self._window_step:
@@ -400,7 +411,9 @@ class PeerTransport(Gathering):
                 packets = association.take_packets(now)
                 if packets:
                     endpoint.send(packets)
-                    has_more = has_more or len(packets) >= self.options.sctp.max_burst
+                    has_more = has_more or association.has_more
+                    if self.may_fragment:
+                        self.may_fragment = association.needs_fragments
             if self._is_ending:
                 endpoint.close()
             datagrams = endpoint.take_packets(now)
@@ -530,6 +543,10 @@ class PeerTransport(Gathering):
                     self._gatherer.bind(pair.local_address, pair.remote_address)
                 if self._dtls is not None and pair.rtt:
                     self._dtls.set_rtt(pair.rtt)
+                self._link_mtu = 0
+                # A relay is reached by another route, and frames on TCP have a limit of their own.
+                is_direct = pair.local.type != "relay" and pair.local.tcp_type is None
+                self.route = (pair.local_address, pair.remote_address) if is_direct else None
             case ice.StateChanged(ice.IceState.FAILED):
                 self._lose_path(agent.failure_reason)
             case ice.StateChanged(ice.IceState.CHECKING):
@@ -543,6 +560,16 @@ class PeerTransport(Gathering):
                 self._revival_deadline = None
                 if self.channels.is_connected and not self._is_ending:
                     self._set_connection_state(ConnectionState.CONNECTED)
+
+    @command
+    def route_found(self, mtu: int) -> None:
+        """Take the answer to `route`.
+
+        mtu    bytes of an IP packet that the first link of this route carries; 0 if the system does not tell.
+        """
+        self.route = None
+        if mtu:
+            self._link_mtu = mtu
 
     def _on_dtls(self, event: dtls.Event) -> None:
         match event:
@@ -578,6 +605,8 @@ class PeerTransport(Gathering):
             case sctp.MessageDropped(stream_id):
                 limit = self.options.max_message_size
                 self.channels.fail(stream_id, f"the peer's message exceeds our max_message_size of {limit}")
+            case sctp.PathNarrowed():
+                self.may_fragment = True
             case sctp.Restarted():
                 self.channels.disconnect("the peer has restarted: what was in flight is lost")
             case sctp.Closed(reason):
@@ -659,3 +688,11 @@ class PeerTransport(Gathering):
             _logger.debug("connection %s %s", state.name, reason)
             self.connection_state = state
             self._events.append(ConnectionStateChanged(state, reason))
+
+
+def _largest_packet(local: Address, mtu: int) -> int:
+    """Say how large an SCTP packet may be on a link of this MTU, bytes; 0 if that is unknown."""
+    if not mtu:
+        return 0
+    payload = min(mtu - _IP_AND_UDP[6 if ":" in local[0] else 4], _LARGEST_DATAGRAM)
+    return max(payload - dtls.OVERHEAD, 4) & ~3

@@ -6,6 +6,7 @@ import errno
 import math
 import select
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from rtcstack.errors import InvalidState, RTCError
 from rtcstack.net import Interface, Network, Options, OsNetwork, OsTransport, Transport
+from rtcstack.net.udp import route_mtu
 
 Address = tuple[str, int]
 
@@ -34,6 +36,13 @@ class EchoSession:
         self.watches_network = False
         self.tcp_types: tuple[str, ...] = ()
         self.removed: list[Address] = []
+        self.route: tuple[Address, Address] | None = None
+        self.route_mtu = -1
+        self.may_fragment = False
+
+    def route_found(self, mtu: int) -> None:
+        self.route = None
+        self.route_mtu = mtu
 
     @property
     def address(self) -> Address:
@@ -144,6 +153,32 @@ def test_gathering_tells_each_address_once_and_then_the_end(ends: Ends) -> None:
     assert session.gathered == 1
     assert len(transport.descriptors) == 1
     assert transport.stats.receive_buffer > 0
+
+
+def test_a_session_is_told_the_mtu_of_a_route(ends: Ends) -> None:
+    session = EchoSession()
+    transport = ends.add(session)
+    session.route = (session.address, session.address)
+    transport.step()
+    assert session.route is None
+    assert session.route_mtu == route_mtu(session.address, session.address)
+
+
+def test_the_network_may_cut_datagrams_while_the_session_says_so(ends: Ends) -> None:
+    sender, receiver = EchoSession(), EchoSession(echo=False)
+    there, back = ends.add(sender), ends.add(receiver)
+    count = 0
+    for allowed in (True, False):
+        sender.may_fragment = allowed
+        sender.outgoing = [(sender.address, receiver.address, [bytes(1200)] * 10)]
+        calls = there.stats.send_calls
+        there.step()
+        count += 10
+        while len(receiver.received) < count:
+            ends.network.wait([back], 1.0)
+            back.step()
+        joins = sys.platform == "linux" and ends.network.options.offload and not allowed
+        assert there.stats.send_calls - calls == (1 if joins else 10)
 
 
 def test_gathering_opens_a_socket_on_every_usable_address_of_the_machine() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from rtcstack.errors import RTCError
 from rtcstack.net.options import Options
-from rtcstack.net.udp import SocketStats, UdpSocket, bind
+from rtcstack.net.udp import SocketStats, UdpSocket, bind, route_mtu
 
 LOOPBACK = ["127.0.0.1", "::1"]
 ONE_BY_ONE = Options(offload=False)
@@ -110,6 +110,38 @@ def test_a_burst_of_equal_datagrams_costs_one_call_each_way() -> None:
     assert (here.stats.send_calls, there.stats.receive_calls) == (1, 1)
     here.close()
     there.close()
+
+
+@on_linux
+def test_what_the_network_may_cut_goes_one_by_one(receiver: UdpSocket) -> None:
+    """The kernel does not cut what it is to segment (RFC 9260 section 6.9 is why it may)."""
+    kernel = Kernel()
+    sender = UdpSocket(kernel)
+    discover = socket.IPPROTO_IP, 10
+    for allowed, calls, choice in ((False, 1, 3), (True, 10, 0), (False, 1, 3)):
+        sender.allow_fragments(allowed)
+        assert kernel.getsockopt(*discover) == choice
+        before = sender.stats.send_calls
+        sender.send(receiver.address, [bytes(1200)] * 10)
+        assert datagrams_of(receive(receiver, 10)) == [bytes(1200)] * 10
+        assert sender.stats.send_calls - before == calls
+    sender.close()
+
+
+def test_fragments_can_be_allowed_in_each_family(address: str) -> None:
+    sock = bind(address, Options())
+    sock.allow_fragments(True)
+    assert sock.send(sock.address, [bytes(30_000)])
+    sock.allow_fragments(False)
+    assert sock.send(sock.address, [bytes(30_000)])
+    assert datagrams_of(receive(sock, 2)) == [bytes(30_000)] * 2
+    sock.close()
+
+
+def test_the_mtu_of_a_route_is_that_of_its_first_link(address: str) -> None:
+    mtu = route_mtu((address, 5000), (address, 5000))
+    assert mtu > 16_000 if sys.platform == "linux" else mtu == 0
+    assert route_mtu(("192.0.2.77", 5000), (address, 5000)) == 0  # not an address of this machine
 
 
 def test_without_offload_each_datagram_is_a_call() -> None:

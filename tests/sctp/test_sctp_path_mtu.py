@@ -8,6 +8,7 @@ import random
 import pytest
 from support.sctp import Path, connected
 
+from rtcstack.sctp import PathNarrowed
 from rtcstack.sctp.path_mtu import PathMtu
 
 
@@ -84,7 +85,7 @@ def test_associations_find_what_the_path_carries():
 
 
 def test_a_path_that_becomes_narrower_is_survived():
-    """RFC 8899 section 4.3: black-hole detection, and no chunk is ever too large for the base."""
+    """RFC 8899 section 4.3: black-hole detection; here no chunk is ever too large for the base."""
     path = Path(1, options={"path_mtu_limit": 4000}, delay=0.01)
     path.connect()
     path.run(5.0)
@@ -93,6 +94,79 @@ def test_a_path_that_becomes_narrower_is_survived():
     path.there.change(mtu=1160)
     assert path.run(60.0, until=lambda: len(path.at_z) == 300)
     assert path.a.stats.timeouts >= 2
+    assert PathNarrowed() not in path.events_a
+
+
+@pytest.mark.parametrize("interleaving", [True, False])
+def test_chunks_fill_the_packets_of_a_path_that_carries_large_ones(interleaving):
+    path = Path(1, options={"path_mtu_limit": 15_960, "interleaving": interleaving}, delay=0.001, mtu=15_960)
+    path.connect()
+    path.run(5.0)
+    before = path.a.stats.data_chunks_sent
+    for i in range(100):
+        path.a.send(1, 51, bytes([i]) * 100_000, now=path.now)
+    assert path.run(10.0, until=lambda: len(path.at_z) == 100)
+    assert [payload for _, _, payload in path.at_z] == [bytes([i]) * 100_000 for i in range(100)]
+    assert path.a.stats.data_chunks_sent - before == pytest.approx(700, rel=0.06)
+    assert path.a.stats.retransmitted_chunks == 0
+
+
+@pytest.mark.parametrize("is_told", [False, True], ids=["black hole", "another path"])
+def test_large_chunks_in_flight_are_cut_by_the_network_when_the_path_becomes_narrower(is_told):
+    """RFC 9260 section 6.9: what is cut cannot be cut again, IP has to do it."""
+    path = Path(1, options={"path_mtu_limit": 15_960}, delay=0.01)
+    path.connect()
+    path.run(5.0)
+    for i in range(100):
+        path.a.send(1, 51, bytes([i]) * 40_000, now=path.now)
+    path.run(0.005)
+    path.there.change(mtu=1160)
+    if is_told:
+        path.a.take_path(1200, path.now)
+
+    def is_done() -> bool:
+        # What the sockets do: fragments are allowed while they are needed.
+        path.there.change(mtu=15_960 if path.a.needs_fragments else 1160)
+        return len(path.at_z) == 100
+
+    assert path.run(60.0, until=is_done)
+    assert [payload for _, _, payload in path.at_z] == [bytes([i]) * 40_000 for i in range(100)]
+    assert path.events_a.count(PathNarrowed()) == 1
+    assert not path.a.needs_fragments
+    assert (path.a.stats.timeouts < 2) == is_told
+
+
+def test_large_packets_do_not_overfill_the_window_of_the_peer():
+    path = Path(1, options={"path_mtu_limit": 15_960, "receive_window": 70_000}, delay=0.001)
+    path.connect()
+    path.run(5.0)
+    path.a.send(1, 51, bytes(60_000), now=path.now)
+    path.a.send(1, 51, bytes(12_000), now=path.now)  # it would fit into a packet, but not into the window
+    assert sum(map(len, path.a.take_packets(path.now) + path.a.take_packets(path.now))) < 71_000
+    path.run(5.0)
+    assert path.z.stats.drops == {}
+
+
+def test_another_path_is_searched_anew_within_what_its_first_link_carries():
+    """RFC 8899 section 5.2."""
+    path = Path(1, options={"path_mtu_limit": 1412}, delay=0.001)
+    path.connect()
+    path.run(5.0)
+    sizes: list[int] = []
+    send = path.there.send
+    path.there.send = lambda packets, now: (sizes.extend(map(len, packets)), send(packets, now))  # type: ignore[method-assign]
+    for largest, found in ((9000, 9000), (1300, 1300), (0, 1412), (1000, 1160)):
+        path.a.take_path(largest, path.now)
+        path.run(3.0)
+        assert path.a.stats.mtu_probes > 0
+        sizes.clear()
+        path.a.send(1, 51, bytes(200_000), now=path.now)
+        for _ in range(20):
+            path.a.send(1, 51, bytes(50), now=path.now)
+        path.run(3.0)
+        assert max(sizes) <= found
+        if largest == 9000:
+            assert max(sizes) > 8900
 
 
 def test_a_lost_probe_slows_nothing_down():

@@ -31,6 +31,7 @@ COMMANDS: dict[str, Callable[[Sessions], object]] = {
     "receive": lambda s: s.a.receive(ADDRESS_A, ADDRESS_B, [b"neither STUN nor DTLS"], s.now),
     "remove_local_address": lambda s: s.a.remove_local_address(("10.0.0.9", 5009)),
     "resolved": lambda s: s.a.resolved("stun.example.org", [], "there is no such name"),
+    "route_found": lambda s: s.a.route_found(1500),
     "send": lambda s: s.a.send(s.channel_a, b"payload", False, s.now),
     "set_buffered_amount_low_threshold": lambda s: s.a.set_buffered_amount_low_threshold(s.channel_a, 0),
     "set_local_description": lambda s: s.a.set_local_description("rollback", ""),
