@@ -205,7 +205,7 @@ class Association(LifeCycle):
         if max_retransmits is not None or lifetime is not None:
             link = self._link
             if link is None or link.agreement.features.partial_reliability:
-                limits = queue.make_limits(stream, max_retransmits, lifetime, unordered, now)
+                limits = queue.limits_of(stream, max_retransmits, lifetime, now)
         queue.push(stream, ppid, payload, unordered, limits)
         self._has_news = True
         self.stats.messages_sent += 1

@@ -7,12 +7,13 @@ from collections import deque
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from rtcstack.sctp.chunks import PADDING
+from rtcstack.sctp.chunks import PADDING, UNORDERED
 from rtcstack.sctp.congestion import Transmission
+from rtcstack.sctp.limits import Fate
 from rtcstack.serial import U32
 
 if TYPE_CHECKING:
-    from rtcstack.sctp.send_queue import Limits, SendQueue
+    from rtcstack.sctp.send_queue import SendQueue
 
 __all__ = [
     "ABANDONED",
@@ -46,7 +47,7 @@ STATE = 0  # IN_FLIGHT, ACKED, LOST or ABANDONED
 SIZE = 1  # bytes of user data that still count as buffered
 HEAD = 2  # what stands in front of the user data; empty if the chunk was never sent
 STREAM = 3  # the OutgoingStream
-LIMITS = 4  # the Limits of its message, None if that is reliable
+LIMITS = 4  # the Limits of its message, its Fate if that was cut, None if it is reliable
 SENT = 5  # the Transmission of the last sending
 COUNT = 6  # how often it was sent
 PAYLOAD = 7  # the whole message
@@ -347,7 +348,7 @@ class Outstanding:
         self.lost += cost
         limits = record[LIMITS]
         if limits is not None and record[COUNT] > limits.max_retransmits:
-            self.abandon(limits)
+            self.abandon(tsn)
         else:
             heappush(self.resend, tsn)
 
@@ -389,7 +390,7 @@ class Outstanding:
             limits = record[LIMITS]
             if limits is not None and limits.expires <= now:
                 heappop(resend)
-                self.abandon(limits)
+                self.abandon(tsn)
                 continue
             if record[COST] > room and not alone:
                 return None
@@ -423,31 +424,29 @@ class Outstanding:
                 return tsn, record
         return None
 
-    def abandon(self, limits: Limits) -> None:
-        """Give a message up: its chunks are not sent again, the rest of it is not sent at all.
+    def abandon(self, tsn: int) -> None:
+        """Give the message up that the chunk with this TSN belongs to.
 
+        Its chunks are not sent again, the rest of it is not sent at all.
         Source: RFC 3758 section 3.5 A3 and section 4.1; RFC 7496 section 4.
         """
-        if not limits.abandoned:
+        records = self.records
+        queue = self.queue
+        limits = records[tsn][LIMITS]
+        tsns = [tsn]
+        if isinstance(limits, Fate):
+            queue.stats.abandoned_messages += not limits.abandoned
             limits.abandoned = True
-            self.queue.stats.abandoned_messages += 1
-        if self.queue.discard_rest(limits):
-            limits.tsns.append(self.next_tsn)
-            self.records[self.next_tsn] = [
-                ABANDONED,
-                0,
-                b"",
-                limits.stream,
-                limits,
-                self.newest,
-                1,
-                b"",
-                0,
-                0,
-            ]
-            self.next_tsn += 1
-        for tsn in limits.tsns:
-            record = self.records.get(tsn)
+            if queue.discard_rest(limits):
+                limits.tsns.append(self.next_tsn)
+                rest = [ABANDONED, 0, b"", limits.stream, limits, self.newest, 1, b"", 0, 0]
+                records[self.next_tsn] = rest
+                self.next_tsn += 1
+            tsns = limits.tsns
+        else:
+            queue.stats.abandoned_messages += 1
+        for each in tsns:
+            record = records.get(each)
             if record is None or record[STATE] == ABANDONED:
                 continue
             size = record[SIZE]
@@ -456,7 +455,7 @@ class Outstanding:
             record[STATE] = ABANDONED
             record[SIZE] = 0
             record[PAYLOAD] = b""
-            self.queue.forget(limits.stream, size)
+            queue.forget(record[STREAM], size)
         self._advance()
 
     def _advance(self) -> None:
@@ -475,9 +474,14 @@ class Outstanding:
         """
         entries: dict[tuple[int, bool], int] = {}
         for tsn in range(self.acked + 1, self.advanced + 1):
-            limits = self.records[tsn][LIMITS]
-            key = (limits.stream.stream_id, limits.unordered)
+            _, _, head, stream, limits, *_ = self.records[tsn]
+            if isinstance(limits, Fate):
+                unordered, number = limits.unordered, limits.number
+            else:
+                unordered = bool(head[1] & UNORDERED)
+                number = int.from_bytes(head[12:16] if self.queue.interleaving else head[10:12])
+            key = (stream.stream_id, unordered)
             if key not in entries and len(entries) == most:
                 return tsn - 1, entries
-            entries[key] = limits.number
+            entries[key] = number
         return self.advanced, entries

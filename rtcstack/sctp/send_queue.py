@@ -20,45 +20,18 @@ from rtcstack.sctp.chunks import (
     pack_data,
     pack_i_data,
 )
+from rtcstack.sctp.limits import Fate, Limits
 from rtcstack.sctp.outstanding import ABANDONED, HEAD, IN_FLIGHT, LIMITS, PAYLOAD, SIZE, STREAM, Record
 from rtcstack.sctp.stats import Stats
 from rtcstack.serial import U16, U32
 
-__all__ = ["SMALLEST_FRAGMENT", "Limits", "OutgoingStream", "SendQueue"]
+__all__ = ["SMALLEST_FRAGMENT", "OutgoingStream", "SendQueue"]
 
 _DEFAULT_WEIGHT = 256
 """The W3C's "low" in the numbers of RFC 8832: very low 128, low 256, medium 512, high 1024."""
 
 SMALLEST_FRAGMENT = 256
 """Bytes of a packet's rest that are worth a fragment: filling it costs one more chunk on either side."""
-
-
-class Limits:
-    """How long a partially reliable message is worth sending, and what became of it.
-
-    stream             the stream that it belongs to.
-    max_retransmits    how often a chunk of it may be sent again; math.inf = no limit.
-    expires            seconds, on the clock of `now`, after which it is not sent (again); math.inf = never.
-    unordered          whether it was sent unordered.
-    number             its SSN, or MID with interleaving, once its first chunk has been made.
-    tsns               the TSNs of its chunks.
-    abandoned          whether it has been given up.
-
-    Source: RFC 3758 section 4.1, RFC 7496.
-    """
-
-    __slots__ = ("abandoned", "expires", "max_retransmits", "number", "stream", "tsns", "unordered")
-
-    def __init__(
-        self, stream: OutgoingStream, max_retransmits: float, expires: float, unordered: bool
-    ) -> None:
-        self.stream = stream
-        self.max_retransmits = max_retransmits
-        self.expires = expires
-        self.unordered = unordered
-        self.number = 0
-        self.tsns: list[int] = []
-        self.abandoned = False
 
 
 Message = tuple[bytes, int, int, Limits | None]
@@ -78,6 +51,7 @@ class OutgoingStream:
         "finish",
         "fragment",
         "held",
+        "limits",
         "messages",
         "mid",
         "offset",
@@ -91,6 +65,7 @@ class OutgoingStream:
     def __init__(self, stream_id: int) -> None:
         self.stream_id = stream_id
         self.messages: deque[Message] = deque()
+        self.limits: Limits | None = None  # of the last message that had any
         self.held: deque[Message] | None = None  # what comes after a reset, while that is under way
         self.offset = 0  # bytes of messages[0] that have been cut off
         self.fragment = 0  # fragments of messages[0] that have been cut off
@@ -118,7 +93,7 @@ class SendQueue:
     buffered    bytes of all streams accepted, and neither acknowledged nor abandoned.
     low         ids of streams whose amount has fallen to their threshold, in order; the owner empties it.
     packet_cost    bytes of the chunk that fills a packet.
-    given_up    limits of partly sent messages whose time was over; the owner abandons their chunks and
+    given_up    fates of partly sent messages whose time was over; the owner abandons their chunks and
                 empties it.
     """
 
@@ -143,7 +118,7 @@ class SendQueue:
         self.streams: dict[int, OutgoingStream] = {}
         self.buffered = 0
         self.low: list[int] = []
-        self.given_up: list[Limits] = []
+        self.given_up: list[Fate] = []
         self.interleaving = False
         self.current: OutgoingStream | None = None
         self.ready: list[tuple[float, int, OutgoingStream]] = []
@@ -260,7 +235,7 @@ class SendQueue:
             payload, ppid, unordered, limits = messages[0]
             offset = stream.offset
             if limits is not None and limits.expires <= now:
-                if offset:
+                if isinstance(limits, Fate):
                     self.given_up.append(limits)
                     limits.tsns.append(tsn)
                     records[tsn] = [ABANDONED, 0, b"", stream, limits, sent, 1, b"", 0, 0]
@@ -308,10 +283,12 @@ class SendQueue:
             if length & 3:
                 chunks.append(PADDING[length & 3])
             chunk_cost = (header_size + length + 3) & ~3
-            records[tsn] = [IN_FLIGHT, length, head, stream, limits, sent, 1, payload, offset, chunk_cost]
-            if limits is not None:
-                limits.number = number
+            if limits is not None and flags & WHOLE != WHOLE:
+                if not isinstance(limits, Fate):
+                    limits = Fate(limits, stream, bool(unordered), number)
+                    messages[0] = payload, ppid, unordered, limits
                 limits.tsns.append(tsn)
+            records[tsn] = [IN_FLIGHT, length, head, stream, limits, sent, 1, payload, offset, chunk_cost]
             tsn += 1
             size += length
             cost += chunk_cost
@@ -397,8 +374,10 @@ class SendQueue:
         offset = stream.offset
         if offset:
             self._finish_message(stream, unordered)
-        if limits is not None and not limits.abandoned:
+        if isinstance(limits, Fate):
+            self.stats.abandoned_messages += not limits.abandoned
             limits.abandoned = True
+        elif limits is not None:
             self.stats.abandoned_messages += 1
         self.forget(stream, len(payload) - offset)
         if not stream.messages:
@@ -409,14 +388,14 @@ class SendQueue:
                 self.ready = [entry for entry in self.ready if entry[2] is not stream]
                 self.ready.sort()
 
-    def discard_rest(self, limits: Limits) -> bool:
+    def discard_rest(self, fate: Fate) -> bool:
         """Drop what is unsent of a message that is given up; tell whether there was something.
 
         Then: if so, the caller takes up one TSN for it, so that no fragment seems to follow those that were
         sent.
         """
-        stream = limits.stream
-        if not (stream.offset and stream.messages[0][3] is limits):
+        stream = fate.stream
+        if not (stream.offset and stream.messages[0][3] is fate):
             return False
         self._drop_head(stream)
         return True
@@ -470,7 +449,7 @@ class SendQueue:
         else:
             stream.buffered -= size  # rewind() counts it again
             self.buffered -= size
-        if limits is not None:
+        if isinstance(limits, Fate):
             limits.tsns.clear()
 
     def rewind(self) -> None:
@@ -497,23 +476,18 @@ class SendQueue:
                 if not stream.active:
                     self._activate(stream)
 
-    def make_limits(
-        self,
-        stream: OutgoingStream,
-        max_retransmits: int | None,
-        lifetime: float | None,
-        unordered: int,
-        now: float,
+    def limits_of(
+        self, stream: OutgoingStream, max_retransmits: int | None, lifetime: float | None, now: float
     ) -> Limits | None:
-        """Make the limits of a message; None if it is fully reliable.
+        """Give the limits of a message that is queued now; None if it is fully reliable.
 
         lifetime    seconds from now; None = no limit.
         """
         if max_retransmits is None and lifetime is None:
             return None
-        return Limits(
-            stream,
-            math.inf if max_retransmits is None else max_retransmits,
-            math.inf if lifetime is None else now + lifetime,
-            unordered == UNORDERED,
-        )
+        most = math.inf if max_retransmits is None else max_retransmits
+        expires = math.inf if lifetime is None else now + lifetime
+        limits = stream.limits
+        if limits is None or limits.expires != expires or limits.max_retransmits != most:
+            limits = stream.limits = Limits(most, expires)
+        return limits

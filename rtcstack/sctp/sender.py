@@ -627,8 +627,8 @@ class Sender:
             if queue.given_up:
                 outstanding.next_tsn = tsn
                 outstanding.flight = flight + cost
-                for limits in queue.given_up:
-                    outstanding.abandon(limits)
+                for fate in queue.given_up:
+                    outstanding.abandon(fate.tsns[-1])
                 queue.given_up.clear()
                 flight = outstanding.flight
                 tsn = outstanding.next_tsn

@@ -30,7 +30,7 @@ class Flight:
     def send(self, count: int, now: float, max_retransmits: int | None = None) -> None:
         stream = self.queue.stream(1)
         for _ in range(count):
-            limits = self.queue.make_limits(stream, max_retransmits, None, 0, now)
+            limits = self.queue.limits_of(stream, max_retransmits, None, now)
             self.queue.push(stream, 51, bytes(SIZE), 0, limits)
         sent = (now, self.out.delivered, now, now, False)
         while not self.queue.is_empty:

@@ -30,8 +30,8 @@ class Cutter:
     def push(self, stream_id: int, payload: bytes, *, unordered: bool = False, **limits: float) -> None:
         stream = self.queue.stream(stream_id)
         flag = UNORDERED if unordered else 0
-        made = self.queue.make_limits(
-            stream, limits.get("max_retransmits"), limits.get("lifetime"), flag, limits.get("now", 0.0)
+        made = self.queue.limits_of(
+            stream, limits.get("max_retransmits"), limits.get("lifetime"), limits.get("now", 0.0)
         )
         self.queue.push(stream, 51, payload, flag, made)
 
@@ -177,8 +177,8 @@ def test_a_message_that_expires_half_sent_leaves_a_placeholder_behind():
     assert (chunk[1], chunk[3], chunk[5]) == (3, 1, b"next")
     assert cutter.records[2][STATE] == ABANDONED
     assert cutter.records[2][SIZE] == 0
-    (limits,) = cutter.queue.given_up
-    assert limits.tsns == [1, 2]
+    (fate,) = cutter.queue.given_up
+    assert fate.tsns == [1, 2]
 
 
 def test_the_amount_falls_below_the_threshold_once():
