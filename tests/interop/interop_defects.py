@@ -22,15 +22,32 @@ class Defect(enum.Enum):
     ANNOUNCES_UNORDERED_AS_ORDERED = (
         "an unordered channel with a limit has an ordered channel type in its DCEP OPEN"
     )
+    STARTS_NO_RESTART = "its API cannot begin an ICE restart"
+    REFUSES_RESTARTS = "it refuses an offer with new ICE credentials, and keeps the old path"
+    KEEPS_ITS_UFRAG = "it answers an ICE restart with its old credentials, and stays on the old path"
+    LOSES_ITSELF_IN_RESTARTS = (
+        "a check of the new generation that comes before the description is answered and forgotten: its own "
+        "data then goes nowhere"
+    )
     HIDES_RELIABILITY = "its API has no getters for ordered, maxRetransmits and maxPacketLifeTime"
 
 
 DEFECTS: dict[str, frozenset[Defect]] = {
     # aiortc/rtcsctptransport.py, _data_channel_open: len(channel.label) beside channel.label.encode("utf8").
     # aiortc/rtcpeerconnection.py, __validate_description: never looks at the port (RFC 8829, 5.3.1).
-    "aiortc": frozenset({Defect.OPEN_COUNTS_CHARACTERS, Defect.KNOWS_NO_DECLINED_MEDIA}),
-    # node-datachannel 0.33, src/cpp/data-channel-wrapper.h.
-    "libdatachannel": frozenset({Defect.HIDES_RELIABILITY}),
+    # aioice knows no restart.
+    "aiortc": frozenset(
+        {
+            Defect.OPEN_COUNTS_CHARACTERS,
+            Defect.KNOWS_NO_DECLINED_MEDIA,
+            Defect.STARTS_NO_RESTART,
+            Defect.KEEPS_ITS_UFRAG,
+        }
+    ),
+    # node-datachannel 0.33, src/cpp/data-channel-wrapper.h; "Invalid ICE settings" is libjuice's answer.
+    "libdatachannel": frozenset(
+        {Defect.HIDES_RELIABILITY, Defect.STARTS_NO_RESTART, Defect.REFUSES_RESTARTS}
+    ),
     # Between two Chromiums as well, 5 seconds.
     "chromium": frozenset({Defect.STATE_LAGS_BEHIND}),
     "chromium-addresses": frozenset({Defect.STATE_LAGS_BEHIND}),
@@ -41,6 +58,7 @@ DEFECTS: dict[str, frozenset[Defect]] = {
             Defect.OPEN_COUNTS_CHARACTERS,
             Defect.ANNOUNCES_UNORDERED_AS_ORDERED,
             Defect.LOSES_EMPTY_MESSAGES,
+            Defect.LOSES_ITSELF_IN_RESTARTS,
             Defect.HEARS_NO_GOODBYE,
         }
     ),

@@ -50,18 +50,18 @@ class _Wire:
         self._target = target
         self._signaling = signaling
         self._carried = 0
-        self._described = False
+        self._described: tuple[str, str] | None = None
 
     def carry(self) -> None:
         if self._source.description is None:
             return
         if self._signaling is not Signaling.TRICKLE and not self._source.gathered:
             return
-        if self._described:
+        if self._described is self._source.description:
             self._carry_candidates()
             return
-        kind, sdp = self._source.description
-        self._described = True
+        self._described = self._source.description
+        kind, sdp = self._described
         if self._signaling is Signaling.FULL:
             names = [name for _, _, name in self._source.candidates]
             self._carried = len(names)
@@ -112,6 +112,16 @@ class Pair:
             "both sides are connected and the offerer's channels open",
         )
 
+    def offer_again(self, by: Side, *, restart_ice: bool = False) -> None:
+        """Let a side of a connected call offer once more, and wait until the other one's answer is there."""
+        other = self.right if by is self.left else self.left
+        before = other.description
+        (by.restart_ice if restart_ice else by.create_offer)()
+        self.until(
+            lambda: other.description is not before and (other.description or ("",))[0] == "answer",
+            f"{other.name} answers another offer",
+        )
+
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Let both sides work until the condition holds; fail with both sides' states after TIMEOUT."""
         end = time.monotonic() + TIMEOUT
@@ -121,7 +131,7 @@ class Pair:
             for wire in self._wires:
                 wire.carry()
             errors = self.left.errors + self.right.errors
-            if errors or time.monotonic() > end:
+            if (errors or time.monotonic() > end) and not condition():
                 story = errors or f"not within {TIMEOUT:g} s"
                 pytest.fail(f"{what}: {story}\n{self.left.report()}\n{self.right.report()}", pytrace=False)
 

@@ -6,6 +6,7 @@ One process serves every connection of its kind, told apart by `pc`.  Commands g
     {"do": "channel", "pc": "1", "channel": "a", "label": "chat", "options": {W3C's RTCDataChannelInit}}
     {"do": "media", "pc": "1"}                                        the offer will have audio and video
     {"do": "offer", "pc": "1"}
+    {"do": "restart", "pc": "1"}                                      an offer that restarts ICE
     {"do": "remote", "pc": "1", "type": "offer", "sdp": "..."}        an offer is answered at once
     {"do": "candidate", "pc": "1", "mid": "0", "index": 0, "candidate": "candidate:..."}
     {"do": "send", "pc": "1", "channel": "a", "messages": [["text", "Hi"], ["binary", "<base64>"]]}
@@ -92,6 +93,19 @@ COMMANDS: dict[str, Callable[[], list[str]]] = {
 """Name of a peer -> the command that runs it."""
 
 
+def _descendants(pid: int) -> list[int]:
+    """The process, and all that it has started, directly or not."""
+    parents: dict[int, int] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # "pid (name) state ppid ...": the name may hold anything.
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
 class PeerProcess:
     """A running peer program: commands in, events out, an inbox for each connection."""
 
@@ -140,6 +154,12 @@ class PeerProcess:
             return self._inboxes[pc].get(timeout > 0, timeout)
         except queue.Empty:
             return None
+
+    def kill(self) -> None:
+        """End the program and all that it has started, so that nobody can say goodbye."""
+        for pid in _descendants(self._process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
         assert self._process.stdin is not None

@@ -91,6 +91,9 @@ class ProcessSide:
     def create_offer(self) -> None:
         self.command("offer")
 
+    def restart_ice(self) -> None:
+        self.command("restart")
+
     def set_remote_description(self, type: str, sdp: str) -> None:
         self.command("remote", type=type, sdp=sdp)
 
@@ -249,6 +252,12 @@ class OurSide:
 
     def create_offer(self) -> None:
         self._connection.create_offer()
+
+    def restart_ice(self) -> None:
+        self._connection.restart_ice()
+
+    def roll_back(self) -> None:
+        self._connection.set_local_description("rollback", "")
 
     def set_remote_description(self, type: str, sdp: str) -> None:
         self._history.append(f"set_remote_description {type}")

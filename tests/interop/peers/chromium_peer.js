@@ -67,6 +67,10 @@ class Peer {
     await this.describe(await this.connection.createOffer());
   }
 
+  async restart() {
+    await this.describe(await this.connection.createOffer({ iceRestart: true }));
+  }
+
   async remote({ type, sdp }) {
     await this.connection.setRemoteDescription({ type, sdp });
     if (type === "offer") await this.describe(await this.connection.createAnswer());
