@@ -4,6 +4,7 @@ from rtcstack.peer.channel import DataChannel, WriteMode
 from rtcstack.peer.connection import Group, PeerConnection, poll, wait_until_open
 from rtcstack.peer.packet_peer import PacketPeer
 from rtcstack.peer.signal import Signal
+from rtcstack.peer.wakeup import Wakeup, next_wakeup
 
 __all__ = [
     "DataChannel",
@@ -11,7 +12,9 @@ __all__ = [
     "PacketPeer",
     "PeerConnection",
     "Signal",
+    "Wakeup",
     "WriteMode",
+    "next_wakeup",
     "poll",
     "wait_until_open",
 ]

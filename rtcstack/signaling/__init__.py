@@ -1,6 +1,6 @@
 """Signaling: where peers meet.  The protocol of Godot's webrtc_signaling demo, server and client.
 
-    peer = join("ws://127.0.0.1:9080")            # rtcstack.aio.join, awaited
+    game = await join("ws://127.0.0.1:9080")      # also rtcstack.aio.join
     client = Client("ws://127.0.0.1:9080")        # driven by poll()
     async with Server(ServerOptions()): ...       # python -m rtcstack signaling
 
@@ -17,18 +17,35 @@ if TYPE_CHECKING:
     from rtcstack.signaling.broker import RedisBroker
     from rtcstack.signaling.client import Client
     from rtcstack.signaling.limits import Limits
+    from rtcstack.signaling.lobby_peer import LobbyPeer, Packet, join
+    from rtcstack.signaling.matchmaker import Matchmaker
     from rtcstack.signaling.server import Page, Server, ServerOptions
 
 _PLACES = {
     "Client": "client",
     "Limits": "limits",
+    "LobbyPeer": "lobby_peer",
+    "Matchmaker": "matchmaker",
+    "Packet": "lobby_peer",
     "Page": "server",
     "RedisBroker": "broker",
     "Server": "server",
     "ServerOptions": "server",
+    "join": "lobby_peer",
 }
 
-__all__ = ["Client", "Limits", "Page", "RedisBroker", "Server", "ServerOptions"]
+__all__ = [
+    "Client",
+    "Limits",
+    "LobbyPeer",
+    "Matchmaker",
+    "Packet",
+    "Page",
+    "RedisBroker",
+    "Server",
+    "ServerOptions",
+    "join",
+]
 
 
 def __getattr__(name: str) -> Any:

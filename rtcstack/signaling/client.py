@@ -164,6 +164,11 @@ class Client:
         return self._membership.id if self._membership else 0
 
     @property
+    def joined_lobby(self) -> str:
+        """The name of the lobby that we are, or were, in; "" before."""
+        return self._membership.lobby if self._membership else ""
+
+    @property
     def state(self) -> State:
         """Where we stand: IDLE, CONNECTING, JOINING, JOINED, WAITING (to try again) or ENDED."""
         return self._membership.state if self._membership else State.IDLE
@@ -196,11 +201,11 @@ class Client:
             return 0.0
         return math.inf if self.state in (State.IDLE, State.ENDED) else _GLANCE
 
-    def deadline(self) -> float:
-        """Tell in how many seconds deliver() has something to do even if nothing comes."""
-        if self._membership is None:
-            return math.inf
-        return self._membership.deadline - time.monotonic()
+    def next_timeout(self) -> float:
+        """Tell in how many seconds poll() has something to do even if nothing comes."""
+        if self._calls:
+            return 0.0
+        return math.inf if self._membership is None else self._membership.deadline - time.monotonic()
 
     def deliver(self) -> None:
         """Take what has come, and deliver signals; rtcstack.poll() calls it."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rtcstack import __version__
 from rtcstack.errors import InvalidParameter
-from rtcstack.tools import demo, doctor, signaling
+from rtcstack.tools import demo, doctor, play, signaling
 
 __all__ = ["main"]
 
@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = commands.add_parser("signaling", help="run a signaling server that Godot's clients know, too")
     signaling.add_arguments(command)
     command.set_defaults(run=signaling.run)
+    command = commands.add_parser("play", help="start a server, a web page and a bot, and say where")
+    play.add_arguments(command)
+    command.set_defaults(run=play.run)
     chosen = parser.parse_args(arguments)
     try:
         return int(chosen.run(chosen))

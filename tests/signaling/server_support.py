@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -81,3 +82,37 @@ async def fetch(server: Server, path: str, *headers: str) -> tuple[int, str]:
     writer.close()
     head, _, body = answer.partition("\r\n\r\n")
     return int(head.split()[1]), body
+
+
+class ServerThread:
+    """A server in an event loop of its own."""
+
+    def __init__(self, **options: Any) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.options = ServerOptions(**{"port": 0, **options})
+        self.start()
+
+    def start(self) -> None:
+        self.server = Server(self.options)
+        self.run(self.server.start())
+        self.url = self.server.url
+
+    def run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    def cut(self) -> None:
+        """Cut every connection as a network does."""
+
+        async def cut() -> None:
+            for connection in self.server.connections():
+                connection.transport.abort()
+
+        self.run(cut())
+
+    def stop(self) -> None:
+        self.run(self.server.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
