@@ -38,9 +38,6 @@ logger = logging.getLogger("rtcstack.signaling")
 _MOST_UNSENT = 1_000_000
 """Bytes that may wait for a peer that does not read; with more it is cut off."""
 
-_HANDSHAKE_TIMEOUT = 5.0
-"""Seconds for TLS, and for the HTTP request."""
-
 _CLOSE_TIMEOUT = 3.0
 """Seconds for a peer to answer a close frame before its connection is cut."""
 
@@ -77,6 +74,8 @@ class ServerOptions:
     """Any of these must come with a connection, as `?token=` or as a bearer; () asks for none."""
     trusted_proxies: tuple[str, ...] = ()
     """Networks of proxies whose X-Forwarded-For names the peer's address."""
+    handshake_timeout: float = 5.0
+    """Seconds for TLS, and again for the HTTP request."""
     ping_interval: float = 10.0
     """Seconds between pings; a peer that answers none for that long again is lost.  Node's server: 10."""
     pages: Mapping[str, Page] = field(default_factory=dict)
@@ -134,12 +133,12 @@ class Server:
             options.host,
             options.port,
             ssl=self._tls,
-            ssl_handshake_timeout=_HANDSHAKE_TIMEOUT if self._tls else None,
+            ssl_handshake_timeout=options.handshake_timeout if self._tls else None,
             process_request=self._admit,
             create_connection=Guest,
             compression=None,
             server_header=None,
-            open_timeout=_HANDSHAKE_TIMEOUT,
+            open_timeout=options.handshake_timeout,
             close_timeout=_CLOSE_TIMEOUT,
             ping_interval=options.ping_interval,
             ping_timeout=options.ping_interval,

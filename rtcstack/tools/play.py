@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import signal
 import ssl
 import sys
 import time
@@ -23,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Play until Ctrl-C; returns the exit code."""
-    with contextlib.suppress(KeyboardInterrupt):
+    """Play until Ctrl-C or SIGTERM; returns the exit code."""
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
         return asyncio.run(_play(chosen))
     return 0
 
@@ -39,6 +40,11 @@ async def _play(chosen: argparse.Namespace) -> int:
     except OSError as error:
         print(f"cannot serve: {error}", file=sys.stderr)
         return 1
+    playing = asyncio.current_task()
+    if playing is not None:
+        # Windows has none of them: there Ctrl-C ends the loop.
+        with contextlib.suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
     tokens = server.options.tokens[:1]
     query = "?" + urlencode({"token": tokens[0]}) if tokens else ""
     try:

@@ -63,6 +63,22 @@ def test_a_server_and_its_clients_know_nobody_but_each_other() -> None:
     run(story())
 
 
+def test_a_mesh_of_eight_and_a_server_with_seven_clients() -> None:
+    async def story() -> None:
+        async with serving() as server:
+            async with party(server.url, 8) as peers:
+                peers[0].put_packet(b"to seven")
+                assert [(await peer.receive()).peer for peer in peers[1:]] == [1] * 7
+                assert {len(peer.peers) for peer in peers} == {7}
+            async with party(server.url, 8, mesh=False) as (host, *clients):
+                for client in clients:
+                    client.put_packet(b"to the server")
+                assert {(await host.receive()).peer for _ in clients} == set(host.peers)
+                assert len(host.peers) == 7
+
+    run(story())
+
+
 def test_packets_can_be_iterated_until_the_peer_leaves() -> None:
     async def story() -> None:
         async with serving() as server, party(server.url, 2) as (host, guest):

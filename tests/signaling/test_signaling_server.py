@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import ssl
 from pathlib import Path
 
 import pytest
 from server_support import connect, end_of, enter, fetch, hear, run, serving
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from rtcstack import Certificate, InvalidParameter
 from rtcstack.signaling import Limits, Page, Server, ServerOptions
@@ -204,6 +205,69 @@ def test_a_peer_that_does_not_read_is_cut_off() -> None:
             while not server.refused["slow"]:
                 await guest.send(offer)
             assert await end_of(guest) == (4000, "Room host has disconnected")
+
+    run(story())
+
+
+def test_a_handshake_that_dribbles_in_is_cut_and_others_get_in_meanwhile() -> None:
+    async def story() -> None:
+        async with serving(handshake_timeout=0.1) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
+            await enter(server.url)
+            assert await reader.read() == b""  # the server has cut it
+            writer.close()
+
+    run(story())
+
+
+def test_a_request_without_end_is_refused() -> None:
+    async def story() -> None:
+        async with serving() as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 200_000 + b"\r\n\r\n")
+            await reader.read()
+            writer.close()
+            await enter(server.url)
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"\x81\x02\xff\xfe", 1002),  # not masked: RFC 6455 section 5.1
+        (b"\x83\x80\0\0\0\0", 1002),  # reserved opcode: section 5.2
+        (b"\x81\x82\0\0\0\0\xff\xfe", 1007),  # no UTF-8: section 8.1
+        (b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", 1009),  # eight exabytes
+        (b"\x89\xfe\x01\x00\0\0\0\0" + bytes(256), 1002),  # a ping of 256 bytes: section 5.5
+    ],
+)
+def test_frames_that_are_none_are_closed_with_the_code_of_rfc_6455(frame: bytes, code: int) -> None:
+    async def story() -> None:
+        async with serving() as server:
+            host, *_ = await enter(server.url)
+            rude, *_ = await enter(server.url)
+            rude.transport.write(frame)
+            assert (await end_of(rude))[0] == code
+            await host.send(Message(Kind.OFFER, 1, "x").write())
+            assert await hear(host) == Message(Kind.OFFER, 1, "x")
+
+    run(story())
+
+
+def test_a_flood_is_closed_with_a_reason_and_the_others_are_served() -> None:
+    async def story() -> None:
+        async with serving(Limits(peer_burst=100, peer_messages=1)) as server:
+            host, *_ = await enter(server.url)
+            flooder, *_ = await enter(server.url)
+            text = Message(Kind.CANDIDATE, 1, "x").write()
+            with contextlib.suppress(ConnectionClosed):
+                for _ in range(200):
+                    await flooder.send(text)
+            await host.send(Message(Kind.OFFER, 1, "x").write())
+            assert await hear(host) == Message(Kind.OFFER, 1, "x")
+            assert await end_of(flooder) == (4000, "Too many messages")
 
     run(story())
 

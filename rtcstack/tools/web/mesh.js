@@ -143,7 +143,7 @@ export class Peer {
 // Events: open {peer}, closed {peer}, packet {peer, kind, payload}, change.
 export class Mesh extends EventTarget {
   peers = new Map();
-  #signaling; #configuration;
+  #signaling; #configuration; #timers;
 
   constructor(signaling, configuration) {
     super();
@@ -153,11 +153,18 @@ export class Mesh extends EventTarget {
     signaling.addEventListener("peer", ({ detail }) => this.#add(detail.id));
     signaling.addEventListener("gone", ({ detail }) => this.#doubt(detail.id));
     signaling.addEventListener("message", ({ detail }) => this.#follow(detail));
-    setInterval(() => { for (const peer of this.open()) peer.ping(); }, PING_MS);
-    setInterval(() => {
-      for (const peer of this.open()) { peer.sample(); if (!peer.path) peer.findPath(); }
-      this.#tell("change");
-    }, SAMPLE_MS);
+    this.#timers = [
+      setInterval(() => { for (const peer of this.open()) peer.ping(); }, PING_MS),
+      setInterval(() => {
+        for (const peer of this.open()) { peer.sample(); if (!peer.path) peer.findPath(); }
+        this.#tell("change");
+      }, SAMPLE_MS),
+    ];
+  }
+
+  close() {
+    this.#timers.forEach(clearInterval);
+    for (const id of [...this.peers.keys()]) this.#drop(id);
   }
 
   open() { return [...this.peers.values()].filter((peer) => peer.isOpen); }

@@ -39,6 +39,7 @@ function enter(name, lobby) {
   localStorage.setItem("name", name);
   $("#trouble").textContent = "";
   show("connecting", "connecting");
+  mesh?.close();
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   signaling = new Signaling(`${scheme}//${location.host}/${location.search}`, lobby.split("#").pop());
   const servers = query.getAll("stun").map((urls) => ({ urls }));
