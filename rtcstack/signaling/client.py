@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -246,6 +247,8 @@ class Client:
         if membership.take_connect():
             self._hang_up()
             self._wire = Wire(self._url, self._options, self._wake)
+            # Whoever drops a client without close(): the server is told all the same.
+            self._farewell = weakref.finalize(self, self._wire.close)
         if self._wire is not None:
             for text in membership.take_messages():
                 self._wire.send(text)
@@ -261,7 +264,7 @@ class Client:
 
     def _hang_up(self) -> None:
         if self._wire is not None:
-            self._wire.close()
+            self._farewell()
             self._wire = None
 
     def __repr__(self) -> str:
