@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -35,6 +35,7 @@ class Matchmaker:
     unreliable_lifetime milliseconds, see MultiplayerPeer.add_peer().
     doubt               seconds in which a connected peer that has left the lobby must show that it lives;
                         consent to send is asked for every 5.
+    clock               monotonic seconds, for doubts.
 
     The peer with the larger id offers, as in Godot.  Unlike with the demo's client, a game outlives its
     signaling: peers that are connected stay, whatever becomes of the WebSocket.  A peer that leaves the lobby
@@ -50,6 +51,7 @@ class Matchmaker:
         channels_config: Iterable[TransferMode | int] = (),
         unreliable_lifetime: int = 1,
         doubt: float = 8.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.client = client
         self.game = game
@@ -59,6 +61,7 @@ class Matchmaker:
         self._channels_config = list(channels_config)
         self._lifetime = unreliable_lifetime
         self._doubt = doubt
+        self._clock = clock
         self._doubts: dict[int, tuple[float, object]] = {}
         client.connected.connect(self._on_connected)
         client.peer_connected.connect(self._on_peer_connected)
@@ -92,7 +95,7 @@ class Matchmaker:
         """Tell in how many seconds a peer that has left the lobby is judged."""
         if not self._doubts:
             return math.inf
-        return max(0.0, min(until for until, _ in self._doubts.values()) - time.monotonic())
+        return max(0.0, min(until for until, _ in self._doubts.values()) - self._clock())
 
     # -- what the lobby tells ----------------------------------------------------------------------
 
@@ -130,7 +133,7 @@ class Matchmaker:
             return
         peer = self.game.get_peer(peer_id)
         if peer["connected"]:
-            self._doubts[peer_id] = time.monotonic() + self._doubt, _signs_of_life(peer["connection"])
+            self._doubts[peer_id] = self._clock() + self._doubt, _signs_of_life(peer["connection"])
         else:
             self.game.remove_peer(peer_id)
 
@@ -156,7 +159,7 @@ class Matchmaker:
             self.client.send_answer(peer_id, sdp)
 
     def _resolve_doubts(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         for peer_id, (until, signs) in list(self._doubts.items()):
             if not self.game.has_peer(peer_id):
                 del self._doubts[peer_id]

@@ -241,7 +241,8 @@ def server_thread_url() -> Iterator[str]:
 
 def test_who_leaves_the_lobby_and_is_alive_stays_and_who_is_silent_goes(server_thread_url: str) -> None:
     games = [MultiplayerPeer() for _ in range(3)]
-    host = Matchmaker(Client(server_thread_url), games[0], doubt=0.3)
+    seconds_later = 0.0
+    host = Matchmaker(Client(server_thread_url), games[0], clock=lambda: time.monotonic() + seconds_later)
     gone: list[int] = []
     games[0].peer_disconnected.connect(gone.append)
     polled = [host]
@@ -261,12 +262,16 @@ def test_who_leaves_the_lobby_and_is_alive_stays_and_who_is_silent_goes(server_t
     silent.client.close()
     polled.remove(silent)  # it hangs
 
-    def speak_until_somebody_goes() -> bool:
-        games[1].set_target_peer(1)
-        games[1].put_packet(b"x")
-        return bool(gone)
-
-    poll_until(speak_until_somebody_goes)
+    members: list[int] = [lively.client.id, silent.client.id]
+    left: list[int] = []
+    host.client.peer_disconnected.connect(left.append)
+    poll_until(lambda: sorted(left) == sorted(members))
+    games[1].set_target_peer(1)
+    games[1].put_packet(b"x")
+    poll_until(games[0].get_available_packet_count)
+    assert gone == []
+    seconds_later = 9.0
+    poll_until(lambda: gone)
     assert gone == [silent.client.id]
     assert games[0].has_peer(lively.client.id)
     for match in (host, lively, silent):
