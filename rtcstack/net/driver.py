@@ -42,7 +42,10 @@ class Session(ServerSession, TcpSession, Protocol):
 
     @property
     def deadline(self) -> float:
-        """When handle_timeout() and take_packets() are due: -inf for at once, math.inf for never."""
+        """When handle_timeout() and take_packets() are due, math.inf for never.
+
+        -inf says that take_packets() alone is due, at once.
+        """
 
     @property
     def local_credentials(self) -> tuple[str, str] | None:
@@ -199,7 +202,7 @@ class OsTransport:
         self._sockets: dict[Address, Port] = {}
         self._servers: ServerLinks | None = None
         self._tcp: PeerLinks | None = None
-        self._links: tuple[ServerLinks | PeerLinks, ...] = ()
+        self._links: tuple[ServerLinks | PeerLinks, ...] = ()  # what there is beside the UDP sockets
         self._look_at = math.inf
         self._wake_at = math.inf
         self._is_closed = False
@@ -320,25 +323,24 @@ class OsTransport:
         Returns whether anything moved. Where it stopped early, it is due again.
         """
         session = self._session
-        if self._look_at <= time.monotonic():
-            self._look_at = time.monotonic() + self._options.interface_poll
-            if session.watches_network:
-                self._look()
+        now = time.monotonic()
+        if self._wake_at <= now:
+            self._look_if_due(now)
         ready = self._ready()
         moved = 0
         if self._servers is None and session.asks_mdns:
             self._link_servers()
         for links in self._links:
-            moved += links.step(time.monotonic())
-        was_due = False
+            moved += links.step(now)
+        was_due = is_again = False
         while True:
-            now = time.monotonic()
             for sock in ready:
                 local = sock.address
                 for remote, datagrams in sock.receive():
                     session.receive(local, remote, datagrams, now)
                     moved += len(datagrams)
-            if session.deadline <= now:
+            deadline = session.deadline
+            if deadline <= now and (deadline != -math.inf or is_again):
                 session.handle_timeout(now)
                 was_due = True
             if session.route is not None:
@@ -354,11 +356,22 @@ class OsTransport:
             is_due = session.deadline <= now and not self._is_full
             if moved >= _STEP_DATAGRAMS or not (ready or is_due):
                 break
-        if self._tcp is not None and session.asks_connections:
-            self._tcp.step(now)
-        self._watch_links()
-        self._rearm()
+            is_again = True
+            now = time.monotonic()
+        if self._links:
+            if self._tcp is not None and session.asks_connections:
+                self._tcp.step(now)
+            self._watch_links()
+            self._rearm()
         return was_due or moved > 0
+
+    def _look_if_due(self, now: float) -> None:
+        """Look at the machine's addresses from time to time, while it matters."""
+        if self._look_at <= now:
+            self._look_at = now + self._options.interface_poll
+            self._rearm()
+            if self._session.watches_network:
+                self._look()
 
     def close(self) -> None:
         """Send what the session has to say at this instant, and close the sockets. May be called twice.
@@ -400,7 +413,8 @@ class OsTransport:
         if found is None:
             found = self._watch.readable()
         self.readable = None
-        return [self._by_descriptor[descriptor] for descriptor in found if descriptor in self._by_descriptor]
+        sockets = self._by_descriptor
+        return [sockets[descriptor] for descriptor in found if descriptor in sockets]
 
     def _watch_sockets(self) -> None:
         self._by_descriptor = {sock.fileno(): sock for sock in self._sockets.values() if sock.fileno() >= 0}

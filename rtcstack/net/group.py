@@ -96,6 +96,7 @@ class Group:
         "_asked",
         "_descriptors",
         "_given",
+        "_has_passed",
         "_hub_of",
         "_hubs",
         "_owners",
@@ -107,6 +108,7 @@ class Group:
 
     def __init__(self, transports: Sequence[Waiter]) -> None:
         self._given = transports if isinstance(transports, tuple) else None
+        self._has_passed = False
         self._transports = list(transports)
         members = Counter(transport.hub for transport in transports if transport.hub is not None)
         self._hubs: list[Hub] = list(members)
@@ -152,7 +154,11 @@ class Group:
         seconds = 0.0 if timeout == 0 else max(0.0, soonest - time.monotonic())
         if timeout is not None and timeout < seconds:
             seconds = timeout
-        if is_blocked:
+        # Who may wait will come back: while something is due at once, the kernel is asked every other time.
+        self._has_passed = soonest == -math.inf and timeout != 0 and not (self._has_passed or self._hub_of)
+        if self._has_passed:
+            ready = []
+        elif is_blocked:
             ready = wait_for_any([*self._owners, *self._hub_of], self._blocked(), seconds)
         else:
             ready = self._watch.readable(seconds)

@@ -44,7 +44,8 @@ class PeerSession(PeerTransport):
     random_bytes    n -> n unpredictable bytes, for every secret of every layer.
 
     deadline        seconds, on the driver's clock, at which handle_timeout() and then take_packets() are due:
-                    -inf, at once, after whatever may have left something to send; math.inf for never.
+                    -inf, take_packets() alone and at once, after whatever may have left something to send;
+                    math.inf for never.
     reason          why the connection failed or ended, a sentence; "" before that.
     max_send_size   largest message that can be sent, bytes; 0 is no limit.
     route           (local, remote) of a path whose MTU is to be asked of the system: route_found() answers;

@@ -391,6 +391,8 @@ class PeerTransport(Gathering):
                 for channel, known in self._half_closed.items()
                 if channel.state is ChannelState.CLOSING
             }
+        if agent.deadline <= now:
+            self.handle_timeout(now)  # for the events that this may bring
         out = agent.take_packets(now)
         pair = agent.selected
         if endpoint is not None and pair is not None:

@@ -355,6 +355,45 @@ def test_wait_ends_when_a_datagram_comes(ends: Ends) -> None:
     assert session.received == [b"hello"]
 
 
+def test_what_is_always_due_hears_what_arrives_all_the_same(ends: Ends) -> None:
+    """A sender with a long queue is due at once again and again: every other wait looks at the sockets."""
+    session, waiting = EchoSession(echo=False), EchoSession(echo=False)
+    transports = [ends.add(session), ends.add(waiting)]
+    session.deadline = -math.inf
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"hello", session.address)
+        sock.sendto(b"you too", waiting.address)
+    found = [ends.network.wait(transports, 1.0) for _ in range(4)]
+    assert [set(due) for due in found[1::2]] == [set(transports)] * 2
+    assert [set(due) for due in found[::2]] == [{transports[0]}] * 2
+
+
+def test_a_wait_of_no_time_always_looks_at_the_sockets(ends: Ends) -> None:
+    """A game that polls once a frame gets with each poll what has arrived."""
+    session = EchoSession(echo=False)
+    transport = ends.add(session)
+    for message in (b"one", b"two"):
+        session.deadline = -math.inf
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(message, session.address)
+        for due in ends.network.wait([transport], 0.0):
+            due.step()
+        assert session.received.pop() == message
+
+
+def test_what_is_to_be_sent_at_once_is_no_timeout(ends: Ends) -> None:
+    """A deadline of -inf asks for take_packets() alone, a finite one for handle_timeout() too."""
+    session = EchoSession(echo=False)
+    transport = ends.add(session)
+    session.deadline = -math.inf
+    session.take_packets = lambda now: setattr(session, "deadline", math.inf) or []  # type: ignore[assignment]
+    transport.step()
+    assert session.timeouts == []
+    session.deadline = ends.network.now()
+    transport.step()
+    assert len(session.timeouts) == 1
+
+
 def test_wait_for_nothing_lasts_as_long_as_asked() -> None:
     network = OsNetwork()
     transport = network.attach(EchoSession())
