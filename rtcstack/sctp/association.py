@@ -128,6 +128,16 @@ class Association(LifeCycle):
             self._begin_handshake(now)
             self._has_news = True
 
+    def request_heartbeat(self, now: float) -> None:
+        """Send a HEARTBEAT with the next packet: its answer measures the path, and tells who is there.
+
+        Nothing happens where no data could be sent, or while another one waits for its answer.
+        Source: RFC 9260 section 11.1.10.
+        """
+        if self._sends and not self._heartbeat[0]:
+            self._send_heartbeat(now)
+            self._has_news = True
+
     def set_remote_port(self, port: int) -> None:
         """Learn the peer's SCTP port, which its description tells: 1 to 65535.
 

@@ -515,6 +515,9 @@ class LifeCycle:
             self._heartbeat_due = quiet_at
             return
         self._heartbeat_due = now + interval
+        self._send_heartbeat(now)
+
+    def _send_heartbeat(self, now: float) -> None:
         nonce = self._random_bytes(16)
         self._heartbeat = (nonce, now)
         self._control.append(Heartbeat.with_info(nonce).write())

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from rtcstack.errors import SdpError
@@ -32,6 +33,23 @@ class Attribute(NamedTuple):
     line: int
 
 
+@lru_cache(maxsize=8)
+def _attributes_of(lines: tuple[str, ...], numbers: tuple[int, ...]) -> dict[str, list[Attribute]]:
+    """Find the attributes of a section by name.
+
+    Reading a description asks for some twenty of them, so that one pass over the lines should answer all; but
+    descriptions are kept as long as connections, and what they answered is not worth 10 kB of each.
+    """
+    attributes: dict[str, list[Attribute]] = {}
+    for text, number in zip(lines, numbers, strict=True):
+        if text.startswith("a="):
+            # The space: "a=sctp-port 5000", as draft-ietf-mmusic-sctp-sdp-12 and old libwebrtc had it.
+            name, *value = _name_end.split(text[2:], 1)
+            found = Attribute(value[0].strip(" \t") if value else "", number)
+            attributes.setdefault(name, []).append(found)
+    return attributes
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """The session-level lines, or an m= line with the lines below it.
@@ -42,22 +60,10 @@ class Section:
 
     lines: tuple[str, ...]
     numbers: tuple[int, ...] = field(compare=False, repr=False)
-    # Reading a description asks for some twenty names: one pass over the lines answers them all.
-    _attributes: dict[str, list[Attribute]] = field(init=False, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        attributes: dict[str, list[Attribute]] = {}
-        for text, number in zip(self.lines, self.numbers, strict=True):
-            if text.startswith("a="):
-                # The space: "a=sctp-port 5000", as draft-ietf-mmusic-sctp-sdp-12 and old libwebrtc had it.
-                name, *value = _name_end.split(text[2:], 1)
-                found = Attribute(value[0].strip(" \t") if value else "", number)
-                attributes.setdefault(name, []).append(found)
-        object.__setattr__(self, "_attributes", attributes)
 
     def find_all(self, name: str) -> list[Attribute]:
         """Return every ``a=name`` and ``a=name:value`` line, in order."""
-        return self._attributes.get(name, [])
+        return _attributes_of(self.lines, self.numbers).get(name, [])
 
     def find(self, name: str) -> Attribute | None:
         """Return the ``a=name`` line of an attribute that may stand here once, None if there is none.

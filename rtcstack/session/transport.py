@@ -479,6 +479,9 @@ class PeerTransport(Gathering):
             return
         try:
             association.connect_with(peer_init, now)
+            if self._role == "active":
+                # The DTLS server keeps its last flight, and repeats it, until something protected comes.
+                association.request_heartbeat(now)
         except RTCError as error:
             self._end(ConnectionState.FAILED, f"the a=sctp-init of the peer cannot be used: {error}")
         self._pump()

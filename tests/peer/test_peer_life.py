@@ -116,6 +116,14 @@ def test_the_sctp_handshake_is_saved_where_both_descriptions_carry_an_init(
         poll((a, b), 1.0)
 
 
+def test_no_handshake_is_left_where_nobody_has_anything_to_say() -> None:
+    """Without the SCTP handshake something else has to end the DTLS server's: it would go on repeating."""
+    two = Two(delay=0.05).connected()
+    two.run(lambda: False, limit=5.0)
+    for peer in two.both:
+        assert peer.get_stats().drops == {}, "the last flight has come again"
+
+
 def test_an_answer_that_sends_our_own_init_back_is_no_answer_to_it() -> None:
     """libdatachannel copies into its answer what it does not know of the offer: the handshake is needed."""
     network = VirtualNetwork(seed=1, delay=0.05)

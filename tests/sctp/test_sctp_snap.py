@@ -50,6 +50,21 @@ def test_it_needs_our_own_and_a_fresh_association():
         s.a.connect_with(s.z.local_init(), s.now)
 
 
+def test_a_heartbeat_may_be_asked_for():
+    """RFC 9260 §11.1.10: it measures the path before there is data."""
+    s = Steps()
+    inits = s.a.local_init(), s.z.local_init()
+    s.a.request_heartbeat(s.now)
+    assert s.move(s.a) == []
+    s.a.connect_with(inits[1], s.now)
+    s.z.connect_with(inits[0], s.now)
+    s.a.request_heartbeat(s.now)
+    s.a.request_heartbeat(s.now)
+    assert s.move(s.a) == ["HEARTBEAT"]
+    assert s.move(s.z) == ["HEARTBEAT ACK"]
+    assert s.a.stats.heartbeats_sent == 1
+
+
 @pytest.mark.parametrize("who", ["a", "z", "az"])
 @pytest.mark.parametrize("order", ["inits first", "in turn"])
 def test_handshakes_that_cross_after_local_init_make_one_association(who: str, order: str):
