@@ -33,6 +33,10 @@ def test_two_nodes_meet_through_local_signaling(capsys: pytest.CaptureFixture[st
     ]
 
 
+def test_two_offers_at_once_end_in_one_connection(capsys: pytest.CaptureFixture[str]) -> None:
+    assert output_of("perfect_negotiation.py", capsys) == ["Received:  both offered, one connection"]
+
+
 Program = subprocess.Popen[str]
 Start = Callable[..., Program]
 
@@ -128,6 +132,7 @@ def test_a_ball_is_followed_over_a_path_that_loses_every_tenth_datagram(
 
 def test_every_example_is_tested() -> None:
     tested = {"minimal.py", "local_signaling.py", "chat.py", "file_transfer.py", "state_sync.py"}
+    tested |= {"perfect_negotiation.py"}
     tested |= {"handshake.py"}  # what two of them share
     tested |= {"browser.py"}  # by a real browser, in tests/interop
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
