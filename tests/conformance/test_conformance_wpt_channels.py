@@ -560,6 +560,21 @@ def test_low_is_told_once_for_several_messages(options: dict[str, Any]) -> None:
     assert low[0] <= 2
 
 
+def test_low_is_not_told_for_the_announcement_of_a_channel() -> None:
+    """WPT RTCDataChannel-bufferedAmountLowThreshold: bufferedamountlow event does not fire before anything
+    is sent
+    """
+    two = Two(chat=False)
+    low: list[int] = []
+    channel = two.a.create_data_channel("")
+    channel.buffered_amount_low.connect(lambda: low.append(channel.get_buffered_amount()))
+    two.connected()
+    two.run(lambda: False, limit=1)
+    assert low == []
+    channel.put_packet(HELLO)
+    assert two.run(lambda: low)
+
+
 # -- closing -------------------------------------------------------------------------------------------------
 
 

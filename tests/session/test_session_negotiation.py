@@ -6,9 +6,11 @@ import random
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from session_support import Sessions
 
-from rtcstack import ice
+from rtcstack import ice, stun
 from rtcstack.datachannel import ChannelConfig
 from rtcstack.errors import InvalidState, SdpError
 from rtcstack.sdp import SignalingState
@@ -273,6 +275,29 @@ def test_candidates_of_an_offer_that_waits_are_used_with_the_answer_and_lost_wit
         assert ("10.0.0.2:5002" in made.explain()) is bool(pairs)
 
 
+@pytest.mark.parametrize("last", ["their offer", "our offer"])
+def test_who_offers_last_controls(last: str) -> None:
+    """RFC 8445 §6.1.1: the side whose offer begins ICE is the controlling one, whatever came before."""
+    made = session()
+    candidate = "a=candidate:1 1 udp 2130706431 10.0.0.2 5002 typ host\r\n"
+    if last == "their offer":
+        made.create_offer()
+        made.set_remote_description("offer", offer_of("b") + candidate, 0.0)
+        made.create_answer(0.0)
+    else:
+        head = offer_of("b").split("m=application")[0].replace("a=group:BUNDLE 0\r\n", "")
+        made.set_remote_description("offer", head + AUDIO, 0.0)
+        made.create_answer(0.0)
+        made.create_offer()
+        made.set_remote_description("answer", answer_to(described(made)[1]) + candidate, 0.0)
+    gathered(made)
+    made.handle_timeout(0.0)
+    ((_, _, datagrams),) = made.take_packets(0.0)
+    check = stun.Message.parse(datagrams[0])
+    assert (check.get(stun.ICE_CONTROLLING) is not None) is (last == "our offer")
+    assert (check.get(stun.ICE_CONTROLLED) is not None) is (last == "their offer")
+
+
 # -- what descriptions say -----------------------------------------------------------------------------------
 
 
@@ -471,3 +496,63 @@ def test_no_offer_of_a_lite_peer_reaches_a_lite_agent() -> None:
     with pytest.raises(SdpError, match="both sides are ICE-lite") as caught:
         made.set_remote_description("offer", offer, 0.0)
     assert caught.value.line == 5
+
+
+def test_candidates_that_name_no_generation_belong_to_the_offer_that_waits() -> None:
+    """RFC 8840 §4.3: without a ufrag they are of the latest description, here one that restarts ICE."""
+    two = pair(answer_at_once=False)
+    two.a.create_offer()
+    two.exchange()
+    two.b.create_answer(two.now)
+    two.exchange()
+    two.gather()
+    two.run(5.0)
+    two.a.create_offer(restart_ice=True)
+    two.b.set_remote_description("offer", described(two.a)[1], two.now)
+    two.b.add_remote_candidate("candidate:1 1 udp 2130706431 10.9.9.9 5009 typ host")
+    assert "10.9.9.9" not in two.b.explain()
+    two.b.create_answer(two.now)
+    two.run(0.1)
+    assert "10.9.9.9" in two.b.explain()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_damaged_descriptions_are_applied_or_refused_without_a_trace(
+    data: st.DataObject,
+) -> None:
+    """Lines of a description changed, cut out, repeated or exchanged; nothing but SdpError comes out."""
+    kind = data.draw(st.sampled_from(["offer", "answer", "pranswer"]))
+    made = session(at_once=data.draw(st.booleans()))
+    if kind == "offer":
+        text = offer_of("b")
+    else:
+        made.create_offer()
+        text = answer_to(described(made)[1])
+    lines = text.split("\r\n")[:-1]
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(lines) - 1))
+        match data.draw(st.sampled_from(["cut", "repeat", "exchange", "damage", "foreign"])):
+            case "cut":
+                del lines[at]
+            case "repeat":
+                lines.insert(data.draw(st.integers(0, len(lines))), lines[at])
+            case "exchange":
+                other = data.draw(st.integers(0, len(lines) - 1))
+                lines[at], lines[other] = lines[other], lines[at]
+            case "damage":
+                cut = data.draw(st.integers(0, len(lines[at])))
+                lines[at] = lines[at][:cut] + data.draw(st.text(max_size=4)) + lines[at][cut + 1 :]
+            case "foreign":
+                lines[at:at] = AUDIO.split("\r\n")[:-1]
+    before = (made.signaling_state, made.local_description, made.connection_state)
+    made.take_events()
+    refused: SdpError | None = None
+    try:
+        made.set_remote_description(kind, "\r\n".join(lines) + "\r\n", 0.0)
+    except SdpError as error:
+        refused = error
+    if refused is not None:
+        assert refused.line > 0
+        assert (made.signaling_state, made.local_description, made.connection_state) == before
+        assert made.take_events() == []
