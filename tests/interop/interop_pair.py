@@ -122,6 +122,18 @@ class Pair:
             f"{other.name} answers another offer",
         )
 
+    def collide(self) -> None:
+        """Let both sides offer at once: the right one ignores what it hears, the left one gives way."""
+        for side in (self.left, self.right):
+            side.create_offer()
+        self.until(lambda: self.left.description and self.right.description, "both sides have offered")
+        self.left.description = None
+        self.left.candidates.clear()
+        self._wires = [
+            _Wire(self.left, self.right, Signaling.TRICKLE),
+            _Wire(self.right, self.left, Signaling.TRICKLE),
+        ]
+
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Let both sides work until the condition holds; fail with both sides' states after TIMEOUT."""
         end = time.monotonic() + TIMEOUT
