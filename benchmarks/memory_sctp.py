@@ -75,6 +75,32 @@ def transfer(size: int, total: int, *, ordered: bool = True, zero_checksum: bool
     }
 
 
+def alone(count: int = 4000) -> dict[str, float]:
+    """Send messages of 100 B to and fro, one at a time: a packet with a SACK and a chunk each."""
+    ends = associations()
+    payload = os.urandom(100)
+    clock = time.perf_counter
+    tx = rx = float("inf")
+    now = 1.0
+    for number in range(count):
+        sender, receiver = ends[number % 2], ends[1 - number % 2]
+        now += 0.0003
+        started = clock()
+        sender.send(1, 53, payload, now=now)
+        packets = sender.take_packets(now)
+        taken = clock()
+        receiver.receive(packets, now)
+        receiver.release(sum(len(message) for _, _, message in receiver.take_messages()))
+        tx = min(tx, taken - started)
+        rx = min(rx, clock() - taken)
+    return {
+        "tx_us_per_packet": tx * 1e6,
+        "rx_us_per_packet": rx * 1e6,
+        "tx_us_per_message": tx * 1e6,
+        "rx_us_per_message": rx * 1e6,
+    }
+
+
 def gaps(in_flight: int) -> dict[str, float]:
     """Time a SACK while so many chunks are in flight and every tenth packet is missing."""
     a, z = associations(initial_window=in_flight * 2, receive_window=1 << 30, send_buffer=0)
@@ -123,6 +149,7 @@ def main() -> None:
         "64 B": lambda: transfer(64, 2_000_000),
         "64 B unordered": lambda: transfer(64, 2_000_000, ordered=False),
         "1,000 B": lambda: transfer(1000, 4_000_000),
+        "100 B, one at a time": alone,
         "a SACK, 400 in flight, every tenth missing": lambda: gaps(400),
         "a SACK, 4,000 in flight, every tenth missing": lambda: gaps(4_000),
         "a SACK, 40,000 in flight, every tenth missing": lambda: gaps(40_000),

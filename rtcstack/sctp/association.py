@@ -204,8 +204,9 @@ class Association(LifeCycle):
         if stream is None:
             self._check_stream(stream_id)
             stream = queue.stream(stream_id)
+        size = len(payload)
         limit = self.options.send_buffer
-        if limit and queue.buffered and queue.buffered + len(payload) > limit:
+        if limit and queue.buffered + size > limit and queue.buffered:
             raise Full(
                 f"{queue.buffered} bytes wait to be sent and the limit is {limit}: "
                 "wait for the buffered amount to fall, or raise send_buffer"
@@ -216,7 +217,12 @@ class Association(LifeCycle):
             link = self._link
             if link is None or link.agreement.features.partial_reliability:
                 limits = queue.limits_of(stream, max_retransmits, lifetime, now)
-        queue.push(stream, ppid, payload, unordered, limits)
+        if stream.active and stream.held is None:  # as push(), without a call for each message
+            stream.messages.append((payload, ppid, unordered, limits))
+            stream.buffered += size
+            queue.buffered += size
+        else:
+            queue.push(stream, ppid, payload, unordered, limits)
         self._has_news = True
         self.stats.messages_sent += 1
 
@@ -303,13 +309,19 @@ class Association(LifeCycle):
 
         Take the messages first: they were sent before the resets that are told here.
         """
+        queue = self._queue
+        link = self._link
+        if not (
+            self._events
+            or queue.low
+            or (link is not None and (link.reset.events or link.receiver.reassembly.oversized))
+        ):
+            return []
         events, self._events = self._events, []
         last = [events.pop()] if events and self._over else []
-        queue = self._queue
         if queue.low:
             events += [BufferedAmountLow(stream_id) for stream_id in queue.low]
             queue.low.clear()
-        link = self._link
         if link is not None:
             if link.reset.events:
                 events += link.reset.events

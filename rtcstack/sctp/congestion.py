@@ -34,7 +34,7 @@ class CongestionControl:
 
     def __init__(self, mtu: int, initial_window: int) -> None:
         self.mtu = mtu
-        self.initial_window = initial_window * mtu
+        self.initial_window = self._first_window = initial_window * mtu
         self.cwnd = self.initial_window
         """Bytes that may be in flight."""
         self.ssthresh = math.inf
@@ -105,8 +105,13 @@ class CongestionControl:
         """
 
     def on_mtu(self, mtu: int) -> None:
-        """The path carries larger or only smaller packets from now on: bytes."""
+        """The path carries larger or only smaller packets from now on: bytes.
+
+        The window holds two of them at least, as the first one would (RFC 9260 section 7.2.1).
+        """
         self.mtu = mtu
+        self.initial_window = max(self._first_window, 2 * mtu)
+        self.cwnd = max(self.cwnd, 2 * mtu)
 
 
 class LossBased(CongestionControl):

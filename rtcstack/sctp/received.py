@@ -151,6 +151,11 @@ class ReceivedTsns:
         self._gaps = blocks
         return blocks
 
+    @property
+    def has_duplicates(self) -> bool:
+        """Whether take_duplicates() has something."""
+        return bool(self._duplicates)
+
     def take_duplicates(self) -> list[int]:
         """Hand over the TSNs that came again since the last call.
 

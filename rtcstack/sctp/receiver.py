@@ -169,9 +169,15 @@ class Receiver:
     def _count_messages(self) -> None:
         """Charge the messages that have become complete to the window."""
         messages = self.reassembly.messages
-        self._stats.messages_received += len(messages) - self._counted
-        self.delivered += sum([len(message[2]) for message in messages[self._counted :]])
-        self._counted = len(messages)
+        count = len(messages)
+        if count == self._counted:
+            return
+        self._stats.messages_received += count - self._counted
+        if count == 1:
+            self.delivered += len(messages[0][2])
+        else:
+            self.delivered += sum([len(message[2]) for message in messages[self._counted :]])
+        self._counted = count
 
     def receive_forward_tsn(self, chunk: bytes, interleaved: bool) -> None:
         """Pass over what the peer has given up.
@@ -218,6 +224,8 @@ class Receiver:
         self._stats.sacks_sent += 1
         received = self.received
         self._announced = self._window()
+        if not received.beyond and not received.has_duplicates:
+            return write_sack(received.cumulative, self._announced)
         gaps = received.gaps() if received.beyond else []
         duplicates = received.take_duplicates()
         del duplicates[self._sack_room - len(gaps) // 2 :]

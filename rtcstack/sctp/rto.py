@@ -50,7 +50,8 @@ class RoundTripTime:
 
         Source: RFC 9260 section 6.3.1 C2, C3, C6, C7.
         """
-        rtt = max(rtt, 0.0)
+        if rtt < 0.0:
+            rtt = 0.0
         self.latest = rtt
         if rtt <= self.least:
             self.least = rtt
@@ -66,7 +67,10 @@ class RoundTripTime:
         else:
             self.rttvar += (abs(self.srtt - rtt) - self.rttvar) / 4
             self.srtt += (rtt - self.srtt) / 8
-        self.rto = min(max(self.srtt + 4 * self.rttvar, self._smallest), self._largest)
+        rto = self.srtt + 4 * self.rttvar
+        if rto < self._smallest:
+            rto = self._smallest
+        self.rto = rto if rto < self._largest else self._largest
 
     def back_off(self) -> None:
         """Double the time-out, up to the largest (RFC 9260 section 6.3.3 E2)."""

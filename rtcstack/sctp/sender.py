@@ -102,7 +102,7 @@ class Sender:
         self._base_mtu = options.mtu
         self._holds_one = True
         self._oversized_tsn = -1  # last TSN that may be of a chunk larger than packets are now
-        self.max_burst = options.max_burst
+        self.max_burst = self._most_packets = options.max_burst
         self.t3 = math.inf
         """Seconds: T3-rtx, when what is in flight counts as lost."""
         self.loss_due = math.inf
@@ -162,6 +162,7 @@ class Sender:
         if queue.packet_cost > mtu - HEADER_SIZE and self.outstanding.records:
             self._oversized_tsn = self.outstanding.next_tsn - 1
         self.mtu = mtu
+        self.max_burst = min(self._most_packets, max(1, _BURST_BYTES // mtu))
         queue.set_mtu(mtu if mtu >= _CHUNKS_GROW_FROM else self._base_mtu)
         self.congestion.on_mtu(queue.packet_cost)
         # No further fragment would fit behind a chunk of full size.
@@ -552,12 +553,12 @@ class Sender:
         flight = outstanding.flight
         if not flight:
             self._delivered_at = self._first_sent_at = now
-            if self._sent_at > -math.inf:
+            if now - self._sent_at >= self.rtt.rto and self._sent_at > -math.inf:
                 congestion.on_idle(now, now - self._sent_at, self.rtt.rto)
         sent = (now, outstanding.delivered, self._delivered_at, self._first_sent_at, not self._limited)
         packet_cost = queue.packet_cost
         # Whatever the controller says, one packet may be in flight (RFC 9260 section 6.1 B).
-        cwnd = max(congestion.cwnd, packet_cost)
+        cwnd = congestion.cwnd if congestion.cwnd > packet_cost else packet_cost
         if self._tail_probe:
             self._tail_probe = False
             if queue.is_empty or self.peer_window - flight < self.mtu:
@@ -569,7 +570,7 @@ class Sender:
         credit = budget = math.inf if congestion.pacing_rate == math.inf else self._pacing_budget(now, flight)
         if not flight and budget <= 0:
             budget = 1  # nor does it wait for the rate: without it nothing would be heard of the path
-        burst = min(self.max_burst, max(1, _BURST_BYTES // self.mtu))
+        burst = self.max_burst
         resent = left = 0
         if outstanding.resend:
             while burst and budget > 0 and outstanding.flight < cwnd:
@@ -593,7 +594,7 @@ class Sender:
         first = tsn = outstanding.next_tsn
         records = outstanding.records
         fill = queue.fill
-        needed = min(queue.largest_payload, _OPEN_WINDOW)
+        needed = queue.largest_payload if queue.largest_payload < _OPEN_WINDOW else _OPEN_WINDOW
         # Ask for a SACK at once where a delayed one would stall us (RFC 7053): when the window is full, and
         # for what follows a pause and may remain alone, if the peer is so far away that its loss should show
         # soon. In a steady flow the next packet brings the SACK, or the news of a gap.
@@ -645,6 +646,9 @@ class Sender:
             burst -= 1
             chunks = []
             room = full
+            if queue.current is None and not queue.ready:
+                self._limited = False
+                break
         if chunks:
             packets.append(write_packet(header, chunks, seed))
         self.has_more = not burst

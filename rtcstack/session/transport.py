@@ -352,6 +352,9 @@ class PeerTransport(Gathering):
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due: call it when the clock reaches `deadline`."""
+        if self._soonest() > now:  # take_packets() is, nothing else
+            self.deadline = _AT_ONCE
+            return
         for layer in self._layers():
             if layer is not None and layer.deadline <= now:
                 layer.handle_timeout(now)

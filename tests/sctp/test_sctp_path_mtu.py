@@ -136,6 +136,15 @@ def test_large_chunks_in_flight_are_cut_by_the_network_when_the_path_becomes_nar
     assert (path.a.stats.timeouts < 2) == is_told
 
 
+def test_a_small_message_does_not_fill_the_window_of_a_path_with_large_packets():
+    """RFC 9260 section 7.2.1: a window holds two packets from the start, so no SACK is asked for at once."""
+    s = connected(path_mtu_limit=15_960)
+    s.wait(3.0)
+    s.a.send(1, 51, b"small", now=s.now)
+    (packet,) = s.take(s.a)
+    assert not packet[13] & 8
+
+
 def test_large_packets_do_not_overfill_the_window_of_the_peer():
     path = Path(1, options={"path_mtu_limit": 15_960, "receive_window": 70_000}, delay=0.001)
     path.connect()
