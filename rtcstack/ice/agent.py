@@ -119,6 +119,11 @@ class Agent:
         return list(self._end.candidates.all)
 
     @property
+    def remote_candidates(self) -> list[Candidate]:
+        """The peer's candidates so far, peer-reflexive ones included."""
+        return list(self._carrier().remote.values())
+
+    @property
     def told_candidates(self) -> list[Candidate]:
         """Those of our candidates that the peer may learn of by signaling."""
         candidates = self._end.candidates

@@ -18,7 +18,7 @@ from rtcstack.sctp.events import (
     Restarted,
 )
 from rtcstack.sctp.options import Options
-from rtcstack.sctp.stats import Stats
+from rtcstack.sctp.stats import Snapshot, Stats
 
 __all__ = [
     "CONTROLLERS",
@@ -35,5 +35,6 @@ __all__ = [
     "PathNarrowed",
     "ResetDenied",
     "Restarted",
+    "Snapshot",
     "Stats",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -38,6 +39,7 @@ from rtcstack.sctp.life_cycle import (
 from rtcstack.sctp.options import Options
 from rtcstack.sctp.packet import HEADER_SIZE, is_intact, write_packet
 from rtcstack.sctp.reassembly import Message, ProtocolViolation
+from rtcstack.sctp.stats import Snapshot, take_counters
 from rtcstack.serial import U32
 
 __all__ = ["Association"]
@@ -85,6 +87,34 @@ class Association(LifeCycle):
     def features(self) -> Features:
         """The extensions that both sides know; none before the handshake."""
         return self._link.agreement.features if self._link is not None else Features()
+
+    def snapshot(self) -> Snapshot:
+        """Copy the counters and tell the state of sender and receiver."""
+        taken = take_counters(self.stats)
+        taken.state = self.state.name
+        taken.congestion_control = self.options.congestion_control
+        taken.buffered = self._queue.buffered
+        rtt = self._rtt
+        taken.rto = rtt.rto
+        if rtt.least != math.inf:
+            taken.srtt, taken.rttvar, taken.min_rtt = rtt.srtt, rtt.rttvar, rtt.least
+        link = self._link
+        if link is not None:
+            sender, congestion = link.sender, link.sender.congestion
+            taken.cwnd = int(congestion.cwnd)
+            taken.ssthresh = None if congestion.ssthresh == math.inf else int(congestion.ssthresh)
+            taken.pacing_rate = None if congestion.pacing_rate == math.inf else congestion.pacing_rate
+            taken.flight = sender.outstanding.flight
+            taken.peer_window = sender.peer_window
+            taken.receive_window = link.receiver.announced
+            taken.mtu = sender.mtu
+            taken.max_streams = self.max_streams
+            features = link.agreement.features
+            taken.partial_reliability = features.partial_reliability
+            taken.reconfiguration = features.reconfiguration
+            taken.interleaving = features.interleaving
+            taken.zero_checksum = features.zero_checksum
+        return taken
 
     @property
     def total_buffered(self) -> int:

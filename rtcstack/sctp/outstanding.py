@@ -93,6 +93,7 @@ class Outstanding:
     reordering   whether a chunk sent once has been acknowledged after a later one: the path reorders.
     resend       TSNs that may wait to be sent again, a heap; some of them may have arrived by now.
     resent       TSNs sent again since the owner last emptied it.
+    last_resent  the last of them.
     reports      packets' worth of data beyond a gap that the peer has reported since the gap opened.
     newest       transmission of the newest chunk that acknowledge() has ever found acknowledged; newest_tsn
                  its TSN.
@@ -111,6 +112,7 @@ class Outstanding:
         "delivered",
         "flight",
         "highest",
+        "last_resent",
         "lost",
         "newest",
         "newest_tsn",
@@ -149,6 +151,7 @@ class Outstanding:
         self._judged = initial_tsn  # chunks before this one were acknowledged, found lost or sent again
         self._resent: deque[tuple[int, Transmission]] = deque()  # sent again, by time
         self.resend: list[int] = []
+        self.last_resent = -1
 
     def check(self, cumulative: int, gaps: tuple[int, ...]) -> int:
         """Look at a whole SACK before anything is changed by it.
@@ -406,6 +409,7 @@ class Outstanding:
             self.flight += record[COST]
         record[COUNT] += 1
         record[SENT] = sent
+        self.last_resent = tsn
         self.resent.add(tsn)
         self._resent.append((tsn, sent))
 

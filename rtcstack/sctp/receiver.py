@@ -102,6 +102,11 @@ class Receiver:
         """Give the bytes up to the watermark beyond which only the chunk that is missed most is taken."""
         return int(_WATERMARK * self._size) - self.delivered - self.reassembly.size
 
+    @property
+    def announced(self) -> int:
+        """The receive window that the peer has last been told, bytes."""
+        return self._announced
+
     def _window(self) -> int:
         """Give the a_rwnd to announce, bytes.
 

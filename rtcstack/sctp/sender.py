@@ -127,6 +127,7 @@ class Sender:
         self._recovering = False
         self._recovery_point = agreement.local_tsn - 1
         self._timeouts = 0
+        self._timed_out_before = agreement.local_tsn  # T3-rtx has taken what is older for lost
         self._may_undo = False
         self._reordering_steps = 1
         self._steps_end = 0
@@ -389,6 +390,7 @@ class Sender:
         self.stats.timeouts += 1
         self.rtt.back_off()
         outstanding.lose_all()
+        self._timed_out_before = outstanding.next_tsn
         outstanding.lost = 0
         if flight_before and self.peer_window > 0:  # a closed window answers nothing about the path
             self._timeouts += 1
@@ -526,6 +528,7 @@ class Sender:
         self._tail_tsn = tsn
         self._tail_sent_at = sent[0]
         self.stats.retransmitted_chunks += 1
+        self.stats.retransmitted_as_probe += 1
 
     def fill_packets(self, packets: list[bytes], chunks: list[bytes], room: int, now: float) -> None:
         """Build packets of data: what is lost first, by TSN, then new messages, as far as the windows allow.
@@ -583,6 +586,10 @@ class Sender:
                     resent += record[SIZE]
                     left += record[COST]
                     self.stats.retransmitted_chunks += 1
+                    if outstanding.last_resent < self._timed_out_before:
+                        self.stats.retransmitted_after_timeout += 1
+                    else:
+                        self.stats.retransmitted_after_loss += 1
                 elif chunks and outstanding.resend:
                     packets.append(write_packet(header, chunks, seed))
                     burst -= 1

@@ -1,10 +1,11 @@
-"""What an association counts."""
+"""What an association counts, and what it can tell of itself at one moment."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 
-__all__ = ["Stats"]
+__all__ = ["Snapshot", "Stats", "take_counters"]
 
 
 @dataclass(slots=True)
@@ -18,6 +19,13 @@ class Stats:
     data_bytes_sent: int = 0
     """User data, retransmissions excluded, bytes."""
     retransmitted_chunks: int = 0
+    """All chunks sent again; the next three are the causes."""
+    retransmitted_after_loss: int = 0
+    """Chunks sent again because later ones, or time, had shown that they were lost (RFC 8985)."""
+    retransmitted_after_timeout: int = 0
+    """Chunks sent again because T3-rtx had expired."""
+    retransmitted_as_probe: int = 0
+    """Chunks sent again to find out whether the last ones have arrived."""
     retransmitted_bytes: int = 0
     timeouts: int = 0
     """Expirations of T3-rtx."""
@@ -56,3 +64,55 @@ class Stats:
     def drop(self, reason: str) -> None:
         """Count one packet or chunk that is not used."""
         self.drops[reason] = self.drops.get(reason, 0) + 1
+
+
+@dataclass(slots=True)
+class Snapshot(Stats):
+    """The counters of an association at one moment, and the state of its sender and receiver then."""
+
+    state: str = "CLOSED"
+    """Name of the RFC 9260 state."""
+    congestion_control: str = ""
+    """Name of the controller."""
+    cwnd: int = 0
+    """Congestion window, bytes; 0 before the handshake."""
+    ssthresh: int | None = None
+    """Slow-start threshold, bytes; None while nothing has set it."""
+    pacing_rate: float | None = None
+    """Bytes a second at which packets are spread; None where the window alone rules."""
+    srtt: float = 0.0
+    """Smoothed round-trip time, seconds; 0 before the first measurement, as rttvar and min_rtt."""
+    rttvar: float = 0.0
+    """Its variation, seconds."""
+    min_rtt: float = 0.0
+    """Smallest round-trip time of the last minutes, seconds."""
+    rto: float = 0.0
+    """Retransmission time-out, seconds."""
+    flight: int = 0
+    """Bytes sent and neither acknowledged nor taken for lost."""
+    buffered: int = 0
+    """Bytes of messages accepted and neither acknowledged nor given up."""
+    peer_window: int = 0
+    """Receive window that the peer has last announced, bytes."""
+    receive_window: int = 0
+    """Receive window that we have last announced, bytes."""
+    mtu: int = 0
+    """Largest packet, bytes; path MTU discovery raises it."""
+    max_streams: int = 0
+    """Streams that both directions have."""
+    partial_reliability: bool = False
+    reconfiguration: bool = False
+    interleaving: bool = False
+    zero_checksum: bool = False
+    """These four: extensions that both sides know."""
+
+
+_COUNTERS = tuple(each.name for each in fields(Stats) if each.name != "drops")
+_take_counters = attrgetter(*_COUNTERS)
+
+
+def take_counters(stats: Stats) -> Snapshot:
+    """Copy the counters into a new snapshot, whose other fields are to be filled."""
+    snapshot = Snapshot(*_take_counters(stats))
+    snapshot.drops = dict(stats.drops)
+    return snapshot

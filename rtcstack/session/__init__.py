@@ -17,15 +17,25 @@ from rtcstack.session.events import (
 from rtcstack.session.gatherer import Server, StreamRequest
 from rtcstack.session.options import SessionOptions
 from rtcstack.session.session import PeerSession
-from rtcstack.session.stats import ChannelStats, DtlsStats, PairStats, Stats, format_address
+from rtcstack.session.stats import (
+    CandidateStats,
+    CertificateStats,
+    ChannelStats,
+    PairStats,
+    Stats,
+    TransportStats,
+    format_address,
+)
+from rtcstack.session.tap import Tap
 
 __all__ = [
     "BufferedAmountLow",
     "CandidateError",
+    "CandidateStats",
+    "CertificateStats",
     "ChannelStats",
     "ConnectionState",
     "ConnectionStateChanged",
-    "DtlsStats",
     "GatheringState",
     "GatheringStateChanged",
     "IceRestartProposed",
@@ -40,5 +50,7 @@ __all__ = [
     "SignalingStateChanged",
     "Stats",
     "StreamRequest",
+    "Tap",
+    "TransportStats",
     "format_address",
 ]

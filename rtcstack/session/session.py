@@ -26,7 +26,15 @@ from rtcstack.session.events import (
 from rtcstack.session.explain import explain
 from rtcstack.session.negotiator import Negotiator
 from rtcstack.session.options import SessionOptions
-from rtcstack.session.stats import DtlsStats, PairStats, Stats, channel_stats, counters
+from rtcstack.session.stats import (
+    Stats,
+    TransportStats,
+    candidate_stats,
+    certificate_stats,
+    channel_stats,
+    counters,
+    pair_stats,
+)
 from rtcstack.session.transport import PeerTransport
 
 __all__ = ["PeerSession"]
@@ -53,6 +61,7 @@ class PeerSession(PeerTransport):
     may_fragment    True while datagrams may be cut on the way: they are larger than the path carries now.
     woken           called when `deadline` becomes -inf; for a driver of many sessions, which cannot ask each.
     activity        counts what may concern the application: data and acknowledgements in, events out.
+    tap             hears every datagram and every SCTP packet, see Tap; None for nobody.
     wants_sockets   True while candidates are to be gathered: call add_local_address() for each socket,
                     and end_of_local_candidates().
     is_finished     True when nothing is left to send or to wait for: the sockets may go.
@@ -294,7 +303,6 @@ class PeerSession(PeerTransport):
     def get_stats(self) -> Stats:
         """Take a snapshot of every layer."""
         agent, endpoint, association = self._agent, self._dtls, self._association
-        pair = agent.selected if agent is not None else None
         drops = counters("session", self.drops) | counters("channel", self.channels.drops)
         if agent is not None:
             drops |= counters("ice", agent.drops)
@@ -302,27 +310,43 @@ class PeerSession(PeerTransport):
             drops |= counters("dtls", endpoint.drops)
         if association is not None:
             drops |= counters("sctp", association.stats.drops)
+        pair = agent.selected if agent is not None else None
+        own, theirs = self._own_certificate, endpoint.peer_certificate if endpoint is not None else b""
         return Stats(
             connection_state=self.connection_state.name,
             gathering_state=self.gathering_state.name,
             signaling_state=self.signaling_state.name,
-            selected_pair=None
-            if pair is None
-            else PairStats(
-                pair.local_address,
-                pair.local.type,
-                pair.remote_address,
-                pair.remote.type,
-                pair.rtt,
-                pair.local.transport,
-            ),
-            selected_pair_changes=self._pair_changes,
-            dtls=None if endpoint is None else DtlsStats(endpoint.version, endpoint.cipher),
-            sctp=None if association is None else association.stats,
+            transport=self._transport_stats(),
+            selected_pair=None if pair is None else pair_stats(pair),
+            local_candidates=() if agent is None else tuple(map(candidate_stats, agent.local_candidates)),
+            remote_candidates=() if agent is None else tuple(map(candidate_stats, agent.remote_candidates)),
+            local_certificate=None if own is None else certificate_stats(own.der),
+            remote_certificate=certificate_stats(theirs) if theirs else None,
+            sctp=None if association is None else association.snapshot(),
             channels=tuple(
-                channel_stats(channel, self.buffered_amount(channel)) for channel in self.channels.all
+                [channel_stats(channel, self.buffered_amount(channel)) for channel in self.channels.all]
             ),
             drops=drops,
+        )
+
+    def _transport_stats(self) -> TransportStats:
+        agent, endpoint = self._agent, self._dtls
+        return TransportStats(
+            packets_sent=self._packets_sent,
+            packets_received=self._packets_received,
+            bytes_sent=self._bytes_sent,
+            bytes_received=self._bytes_received,
+            ice_role="unknown" if agent is None else "controlling" if agent.controlling else "controlled",
+            ice_state="new" if agent is None else agent.state.name.lower(),
+            ice_local_username_fragment="" if agent is None else agent.ufrag,
+            dtls_role={"active": "client", "passive": "server"}.get(self._role or "", "unknown"),
+            dtls_state="new" if endpoint is None else endpoint.state.name.lower(),
+            tls_version="" if endpoint is None else endpoint.version,
+            dtls_cipher="" if endpoint is None else endpoint.cipher,
+            dtls_records_sent=0 if endpoint is None else endpoint.stats.records_out,
+            dtls_records_received=0 if endpoint is None else endpoint.stats.records_in,
+            dtls_handshake_resends=0 if endpoint is None else endpoint.stats.handshake_resends,
+            selected_candidate_pair_changes=self._pair_changes,
         )
 
     def explain(self) -> str:

@@ -26,6 +26,7 @@ from rtcstack.session.events import (
 from rtcstack.session.gatherer import Gatherer
 from rtcstack.session.gathering import Address, Gathering
 from rtcstack.session.options import SessionOptions
+from rtcstack.session.tap import Tap
 
 __all__ = ["Batches", "PeerTransport"]
 
@@ -92,6 +93,9 @@ class PeerTransport(Gathering):
         self._remote: RemoteParameters | None = None
         self._early_datagrams: list[bytes] = []
         self._pair_changes = 0
+        self.tap: Tap | None = None
+        self._packets_sent = self._packets_received = 0
+        self._bytes_sent = self._bytes_received = 0
         self._released = 0
         self._window_step = min(_WINDOW_STEP, options.sctp.receive_window // 4)
         self._connect_deadline = math.inf
@@ -299,6 +303,11 @@ class PeerTransport(Gathering):
         gatherer = self._gatherer
         if self.is_finished:
             return
+        self._packets_received += len(datagrams)
+        for datagram in datagrams:
+            self._bytes_received += len(datagram)
+        if self.tap is not None:
+            self.tap.heard(local, remote, datagrams, now)
         if gatherer is not None and gatherer.owns(local, remote):
             for relayed, peer, packets in gatherer.receive(local, remote, datagrams, now):
                 self._receive_from_peer(relayed, peer, packets, now)
@@ -334,6 +343,8 @@ class PeerTransport(Gathering):
         assert endpoint is not None
         endpoint.receive(records, now)
         packets = endpoint.take_data()
+        if packets and self.tap is not None:
+            self.tap.decrypted(packets, now)
         if self._association is None:
             self._pump()
         association = self._association
@@ -415,6 +426,8 @@ class PeerTransport(Gathering):
                     self._released = channels.released
                 packets = association.take_packets(now)
                 if packets:
+                    if self.tap is not None:
+                        self.tap.encrypted(packets, now)
                     endpoint.send(packets)
                     has_more = has_more or association.has_more
                     if self.may_fragment:
@@ -435,6 +448,12 @@ class PeerTransport(Gathering):
                 self._gatherer.close()
                 out = self._gatherer.take_packets(now)
             self.deadline = math.inf
+        for local, remote, datagrams in out:
+            self._packets_sent += len(datagrams)
+            for datagram in datagrams:
+                self._bytes_sent += len(datagram)
+            if self.tap is not None:
+                self.tap.said(local, remote, datagrams, now)
         return out
 
     def _soonest(self) -> float:

@@ -39,7 +39,7 @@ def run() -> int:
     )
     if greeted:
         stats = p1.get_stats()
-        print(f"open after {seconds * 1000:.1f} ms, {stats.selected_pair}, {stats.dtls}")
+        print(f"open after {seconds * 1000:.1f} ms, {stats.selected_pair}, {stats.transport.tls_version}")
     else:
         for name, peer in (("P1", p1), ("P2", p2)):
             reason = peer.get_failure_reason() or "nothing went wrong, it only took too long"

@@ -70,7 +70,7 @@ def test_a_new_address_alone_changes_nothing_that_works() -> None:
     mobile.run(lambda: False, limit=10.0)
     assert not mobile.proposals
     assert "198.51.100.9:" in mobile.a.explain()
-    assert mobile.a.get_stats().selected_pair_changes == 1
+    assert mobile.a.get_stats().transport.selected_candidate_pair_changes == 1
     assert mobile.delivers()
 
 
@@ -85,7 +85,7 @@ def test_data_goes_on_from_the_new_address_when_the_old_one_goes() -> None:
     assert mobile.run(lambda: mobile.paths[-1][0].startswith("198.51.100.9:"))
     assert mobile.run(mobile.is_connected)
     assert mobile.delivers()
-    assert mobile.a.get_stats().selected_pair_changes == 2
+    assert mobile.a.get_stats().transport.selected_candidate_pair_changes == 2
 
 
 def test_the_change_is_noticed_without_being_told() -> None:

@@ -172,11 +172,11 @@ def test_the_path_its_rtt_and_its_changes_are_told() -> None:
     poll(three.both)
     stats = three.a.get_stats()
     assert stats.selected_pair is not None
-    assert stats.selected_pair.rtt == pytest.approx(0.02)
+    assert stats.selected_pair.current_round_trip_time == pytest.approx(0.02)
     assert paths[-1] == tuple(
         f"{ip}:{port}" for ip, port in (stats.selected_pair.local, stats.selected_pair.remote)
     )
-    assert stats.selected_pair_changes == len(paths)
+    assert stats.transport.selected_candidate_pair_changes == len(paths)
 
 
 def test_two_ipv6_hosts_meet_over_an_ipv6_relay() -> None:

@@ -83,7 +83,7 @@ def test_two_of_ours_connect_over_loopback_without_udp(kinds: tuple[object, obje
     assert wait(pair, pair.is_open)
     selected = pair.a.get_stats().selected_pair
     assert selected is not None
-    assert selected.transport == "tcp"
+    assert selected.protocol == "tcp"
     sent = [bytes([i % 256]) * (i * 37 % 9000) for i in range(200)]
     for message in sent:
         pair.chat_a.put_packet(message)
@@ -123,7 +123,7 @@ def test_udp_is_taken_where_it_works() -> None:
     network.run(10.0, peers=peers)
     selected = peers[0].get_stats().selected_pair
     assert selected is not None
-    assert selected.transport == "udp"
+    assert selected.protocol == "udp"
 
 
 @pytest.mark.parametrize("kinds", [("active", "passive"), (True, True)])
