@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from rtcstack import dtls
 from rtcstack.datachannel import LABEL_LIMIT, ChannelConfig
 from rtcstack.errors import Error, InvalidParameter, RTCError
+from rtcstack.log import Log
 from rtcstack.net import Options as NetOptions
 from rtcstack.net import UdpMux
 from rtcstack.net.mdns import INSTALL as INSTALL_MDNS
@@ -22,7 +22,7 @@ from rtcstack.turn import parse_url
 
 __all__ = ["Configuration", "encode_text", "read_channel_options", "read_configuration"]
 
-_logger = logging.getLogger("rtcstack.peer")
+_log = Log("peer")
 
 _PRIORITIES = {"very-low": 128, "low": 256, "medium": 512, "high": 1024}
 """W3C's RTCPriorityType -> weight (RFC 8831 section 6.4)."""
@@ -170,7 +170,7 @@ def read_configuration(configuration: Mapping[str, Any]) -> Configuration:
             case "peerIdentity":
                 _expect(value is None or isinstance(value, str), key, value, "text or None")
             case _:
-                _logger.warning("unknown configuration key %r is ignored", key)
+                _log.warning("unknown configuration key %r is ignored", key)
     if ice.lite and (session.servers or ice.relay_only):
         raise InvalidParameter(
             "ice_lite: True is not allowed with iceServers or relays only: a lite agent has host candidates"
@@ -221,7 +221,7 @@ def read_channel_options(label: str, options: Mapping[str, Any]) -> tuple[Channe
                 _expect(valid, key, value, " or ".join(_PRIORITIES))
                 values[key] = _PRIORITIES[value]
             case _:
-                _logger.warning("unknown channel option %r is ignored", key)
+                _log.warning("unknown channel option %r is ignored", key)
     if "max_lifetime_ms" in values and "max_retransmits" in values:
         raise InvalidParameter("maxPacketLifeTime and maxRetransmits exclude each other: give one of them")
     if values.get("negotiated", False) != (stream_id is not None):
@@ -296,7 +296,7 @@ def _guarded(allows: Callable[[str, int], object]) -> Callable[[str, int], bool]
         try:
             return bool(allows(address, port))
         except Exception:
-            _logger.exception("remote_candidate_filter raised: %s port %d is refused", address, port)
+            _log.exception("remote_candidate_filter raised: %s port %d is refused", address, port)
             return False
 
     return allow

@@ -13,7 +13,9 @@ from rtcstack.aio.driver import Driver
 from rtcstack.aio.waiting import Waiters
 from rtcstack.configuration import read_channel_options, read_configuration
 from rtcstack.datachannel import Channel, ChannelClosed, ChannelReceived
+from rtcstack.diagnostics import observe
 from rtcstack.errors import RTCError
+from rtcstack.log import next_tag
 from rtcstack.net import OsNetwork, UdpMux
 from rtcstack.sdp import SignalingState
 from rtcstack.session import (
@@ -79,6 +81,7 @@ class PeerConnection:
     Leaving the block delivers what was sent and closes; leaving it by an exception cuts the connection.
 
     configuration   as of rtcstack.PeerConnection.
+    capture         a file for Wireshark, as of rtcstack.PeerConnection.
     network         the sockets' options, if they are shared, or a UdpMux; None makes them from the
                     configuration.
     random_bytes    n -> n bytes; for tests that repeat exactly.
@@ -92,6 +95,7 @@ class PeerConnection:
         self,
         configuration: Mapping[str, Any] | None = None,
         *,
+        capture: str | None = None,
         network: OsNetwork | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -99,7 +103,8 @@ class PeerConnection:
         self._network = network or chosen.udp_mux or OsNetwork(chosen.net)
         if isinstance(self._network, UdpMux):
             self._network.claim(for_thread=False)
-        self._session = PeerSession(random_bytes=random_bytes, options=chosen.session)
+        self._session = PeerSession(random_bytes=random_bytes, options=chosen.session, tag=next_tag())
+        observe(self._session, capture)
         self._driver = Driver(self._network, self._network.attach(self._session), self._stepped)
         self._channels: dict[Channel, DataChannel] = {}
         self._incoming: deque[DataChannel] = deque()

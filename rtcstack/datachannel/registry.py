@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
@@ -16,6 +15,7 @@ from rtcstack.datachannel.events import (
     ChannelReceived,
 )
 from rtcstack.errors import AlreadyExists, InvalidParameter, WireError
+from rtcstack.log import Log
 
 __all__ = [
     "PPID_BINARY",
@@ -44,8 +44,6 @@ _CONNECTING = ChannelState.CONNECTING
 _OPEN = ChannelState.OPEN
 _CLOSING = ChannelState.CLOSING
 _CLOSED = ChannelState.CLOSED
-
-_logger = logging.getLogger("rtcstack.channel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,8 @@ class Registry:
     Source: RFC 8831 sections 6.4 to 6.7, RFC 8832 section 6.
     """
 
-    def __init__(self, options: Options = Options()) -> None:
+    def __init__(self, options: Options = Options(), *, tag: str = "-") -> None:
+        self._log = Log("channel", tag)
         self.drops = Drops()
         self.released = 0
         self.has_work = False
@@ -481,7 +480,7 @@ class Registry:
             announcement = dcep.Open.parse(payload)
         except WireError as error:
             self.drops.bad_dcep += 1
-            _logger.debug("stream %d: %s", stream_id, error)
+            self._log.debug("stream %d: %s", stream_id, error)
             if channel is None:
                 self._refuse(stream_id)
             return

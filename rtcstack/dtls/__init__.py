@@ -11,6 +11,7 @@ from rtcstack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from rtcstack.dtls.certificate import HASH_NAMES, Certificate
+    from rtcstack.dtls.context import log_keys
     from rtcstack.dtls.endpoint import (
         OVERHEAD,
         Closed,
@@ -27,6 +28,7 @@ else:
         __name__,
         {
             "rtcstack.dtls.certificate": ("HASH_NAMES", "Certificate"),
+            "rtcstack.dtls.context": ("log_keys",),
             "rtcstack.dtls.endpoint": (
                 "OVERHEAD",
                 "Closed",
@@ -54,4 +56,5 @@ __all__ = [
     "Failed",
     "Options",
     "Stats",
+    "log_keys",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from rtcstack.dtls.records import (
     split_records,
 )
 from rtcstack.errors import InvalidParameter, InvalidState, WireError
+from rtcstack.log import Log
 from rtcstack.timer import Timer
 
 __all__ = [
@@ -45,7 +45,6 @@ __all__ = [
     "Stats",
 ]
 
-_logger = logging.getLogger("rtcstack.dtls")
 
 OVERHEAD = 37
 """Most bytes that a record adds to a packet: header 13, nonce 8 (AES-GCM; ChaCha20 sends none), tag 16."""
@@ -139,6 +138,7 @@ class Endpoint:
     fingerprints    (hash name, digest) pairs from the description of the peer.
     mtu             largest datagram that a handshake may need, bytes without UDP header, 256 to 16,384.
     options         see Options.
+    tag             how the log calls the connection.
     Raises          InvalidParameter for an mtu out of range, or fingerprints that identify nobody.
     Source: RFC 6347; RFC 8261 (SCTP over DTLS), RFC 8827 section 6.5, RFC 8122 section 5.
     """
@@ -151,7 +151,9 @@ class Endpoint:
         fingerprints: Sequence[tuple[str, bytes]],
         mtu: int = 1200,
         options: Options = Options(),
+        tag: str = "-",
     ) -> None:
+        self._log = Log("dtls", tag)
         if not 256 <= mtu <= 16_384:
             raise InvalidParameter(f"an mtu of {mtu} bytes is out of range: 256 to 16384")
         ExpectedPeer(fingerprints)  # raises for what could never match
@@ -587,7 +589,7 @@ class Endpoint:
             try:
                 self._bulk.connection.shutdown()
             except SSL.Error as error:
-                _logger.debug("no close_notify: %s", describe(error))
+                self._log.debug("no close_notify: %s", describe(error))
             self._outgoing += self._bulk.take_output()
 
     def _fail(self, reason: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -27,11 +26,11 @@ from rtcstack.ice.local_end import LocalEnd
 from rtcstack.ice.options import Options
 from rtcstack.ice.pair import Pair
 from rtcstack.ice.report import Report, make_report
+from rtcstack.log import Log
 from rtcstack.stun import Address, Message, MessageClass
 
 __all__ = ["Agent"]
 
-logger = logging.getLogger("rtcstack.ice")
 
 _DEFAULTS = Options()
 _GRACE = 3.0
@@ -61,7 +60,9 @@ class Agent:
         random_bytes: Callable[[int], bytes],
         options: Options = _DEFAULTS,
         tie_breaker: int | None = None,
+        tag: str = "-",
     ) -> None:
+        self._log = Log("ice", tag)
         self.options = options
         self.state = IceState.NEW
         self.selected: Pair | None = None
@@ -545,7 +546,7 @@ class Agent:
 
     def _set_state(self, state: IceState) -> None:
         if state is not self.state:
-            logger.debug("ICE %s -> %s", self.state.value, state.value)
+            self._log.debug("ICE %s -> %s", self.state.value, state.value)
             self.state = state
             self._events.append(StateChanged(state))
 

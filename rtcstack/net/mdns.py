@@ -6,7 +6,6 @@ import contextlib
 import functools
 import importlib.util
 import ipaddress
-import logging
 import queue
 import socket
 import threading
@@ -14,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from rtcstack.log import Log
 from rtcstack.net.interfaces import select_interfaces, system_interfaces
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ second is too short for hosts with several interfaces."""
 _SERVICE = "_rtcstack._udp.local."
 """zeroconf answers for names that belong to a service; nobody announces this one, and it says nothing."""
 
-_logger = logging.getLogger("rtcstack.mdns")
+_log = Log("mdns")
 
 Answer = tuple[str, list[str], str]
 """A name, its IP addresses, and the reason where there are none."""
@@ -130,7 +130,7 @@ class MdnsNames:
 
     def _register(self, name: str, address: str, engine: Zeroconf | None, problem: str) -> None:
         if engine is None or engine.loop is None:
-            _logger.warning("nobody will be able to resolve our name %s: %s", name, problem)
+            _log.warning("nobody will be able to resolve our name %s: %s", name, problem)
             return
         from zeroconf import ServiceInfo
 
@@ -220,7 +220,7 @@ def _start_zeroconf(interfaces: tuple[str, ...] | None) -> tuple[Zeroconf | None
 @functools.cache
 def say_what_is_missing() -> None:
     """Log, once in the life of the process, what to install."""
-    _logger.warning(
+    _log.warning(
         "the peer hides its addresses behind names of mDNS: it may reach us all the same, but for us to "
         "reach it %s",
         INSTALL,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -20,7 +19,9 @@ from rtcstack.datachannel import (
     ChannelReceived,
     ChannelState,
 )
+from rtcstack.diagnostics import observe
 from rtcstack.errors import Closed, Full, InvalidState, MessageTooLarge, RTCError
+from rtcstack.log import Log, next_tag
 from rtcstack.net import Doorbell, OsNetwork, OsTransport, UdpMux
 from rtcstack.peer import io_thread
 from rtcstack.sdp import SignalingState
@@ -41,7 +42,6 @@ __all__ = ["BackgroundSession", "Elsewhere"]
 
 Result = TypeVar("Result")
 
-_logger = logging.getLogger("rtcstack.peer")
 
 _WINDOW_STEP = 1 << 18
 """Bytes, at most, that the application has taken before the thread is woken to tell the peer of them."""
@@ -113,6 +113,7 @@ class BackgroundSession:
 
     network         the sockets' options.
     random_bytes    n -> n bytes.
+    capture         file for everything that is sent and received; None for what the environment says.
 
     activity        changes when there is something for take_events(), or room to send.
     bell            rung when that changes; for whoever waits.
@@ -121,11 +122,18 @@ class BackgroundSession:
     """
 
     def __init__(
-        self, network: OsNetwork, *, random_bytes: Callable[[int], bytes], options: SessionOptions
+        self,
+        network: OsNetwork,
+        *,
+        random_bytes: Callable[[int], bytes],
+        options: SessionOptions,
+        capture: str | None = None,
     ) -> None:
         # The limit holds for what waits in both queues, so it is checked here.
         unlimited = replace(options, sctp=replace(options.sctp, send_buffer=0))
-        self._session = PeerSession(random_bytes=random_bytes, options=unlimited)
+        self._session = PeerSession(random_bytes=random_bytes, options=unlimited, tag=next_tag())
+        observe(self._session, capture)
+        self._log = Log("peer", self._session.tag)
         self.transport: OsTransport | None = None
         self.connection_state = ConnectionState.NEW
         self.gathering_state = GatheringState.NEW
@@ -413,7 +421,7 @@ class BackgroundSession:
                 try:
                     session.send(mirror.real, payload, is_text, now)
                 except RTCError as error:  # closed since: lost, like what had not been sent yet
-                    _logger.debug("a message was put too late: %s", error)
+                    self._log.debug("a message was put too late: %s", error)
                 mirror.passed += len(payload)
                 self._passed += len(payload)
             else:

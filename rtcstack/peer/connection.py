@@ -12,7 +12,9 @@ from typing import Any, Protocol
 
 from rtcstack.configuration import Configuration, read_channel_options, read_configuration
 from rtcstack.datachannel import Channel, ChannelClosed, ChannelOpened, ChannelReceived, ChannelState
+from rtcstack.diagnostics import observe
 from rtcstack.errors import Error, InvalidParameter
+from rtcstack.log import next_tag
 from rtcstack.net import Doorbell, Network, OsNetwork, Transport, UdpMux
 from rtcstack.peer.background import BackgroundSession, Elsewhere
 from rtcstack.peer.channel import DataChannel
@@ -78,6 +80,8 @@ class PeerConnection(Emitter):
     background      True: a daemon thread, one for all such connections of the process, sends and receives;
                     poll() only hands over what is finished, so that neither latency nor throughput depend
                     on how often it is called.  False: poll() does everything, and there is no thread.
+    capture         a file (pcapng, for Wireshark) that gets all datagrams, and all SCTP packets in the clear;
+                    connections may share one.  None for the file that RTCSTACK_PCAP names, if it is set.
     network         where the connection lives: the machine's sockets, a UdpMux, a host of rtcstack.testing.
     random_bytes    n -> n bytes; for tests that repeat exactly.  Never predictable ones elsewhere.
 
@@ -118,6 +122,7 @@ class PeerConnection(Emitter):
         configuration: Mapping[str, Any] | None = None,
         *,
         background: bool = False,
+        capture: str | None = None,
         network: Network | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -133,6 +138,7 @@ class PeerConnection(Emitter):
         self.ice_restart_proposed: Signal[str] = Signal("ice_restart_proposed")
         self.ice_candidate_error: Signal[str, int, str] = Signal("ice_candidate_error")
         self._is_background = background
+        self._capture = capture
         self._calls: deque[Callable[[], object]] = deque()
         self._given_network = network
         self._random_bytes = random_bytes
@@ -160,13 +166,16 @@ class PeerConnection(Emitter):
         self._session: PeerSession | BackgroundSession
         self._transport: Transport
         if self._is_background and isinstance(network, OsNetwork):
-            background = BackgroundSession(network, random_bytes=self._random_bytes, options=chosen.session)
+            background = BackgroundSession(
+                network, random_bytes=self._random_bytes, options=chosen.session, capture=self._capture
+            )
             self._session, self._transport = background, Elsewhere(background)
             farewell: Callable[[], None] = background.leave
         else:
             if isinstance(network, UdpMux):
                 network.claim(for_thread=False)
-            session = PeerSession(random_bytes=self._random_bytes, options=chosen.session)
+            session = PeerSession(random_bytes=self._random_bytes, options=chosen.session, tag=next_tag())
+            observe(session, self._capture)
             self._session, self._transport = session, network.attach(session)
             farewell = partial(_part, session, self._transport)
         # Whoever drops a connection, or ends the program, without close(): the peer is told all the same.

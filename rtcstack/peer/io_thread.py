@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from rtcstack.log import Log
 from rtcstack.net import Doorbell, OsNetwork, OsTransport
 
 __all__ = ["IoThread", "Member", "join", "waiting_bell"]
 
-_logger = logging.getLogger("rtcstack.peer")
+_log = Log("peer")
 
 _GOODBYE = 1.0
 """Seconds, at most, that the end of the program waits for connections to say goodbye."""
@@ -139,7 +139,7 @@ class IoThread:
         try:
             lives_on = work()
         except Exception as error:
-            _logger.exception("a background connection has failed by an error of its own")
+            _log.exception("a background connection has failed by an error of its own")
             member.fail(error)
             lives_on = False
         transport = member.transport

@@ -61,18 +61,21 @@ class Association(LifeCycle):
     options         see Options.
     random_bytes    n -> n unpredictable bytes: for tags, initial TSNs, the key of the cookies and HEARTBEAT
                     nonces.
+    tag             how the log calls the connection.
 
     Source: RFC 9260; RFC 8261 for its place on top of DTLS.
     """
 
-    def __init__(self, *, options: Options | None = None, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, *, options: Options | None = None, random_bytes: Callable[[int], bytes], tag: str = "-"
+    ) -> None:
         options = Options() if options is None else options
         if options.congestion_control not in CONTROLLERS:
             names = ", ".join(sorted(CONTROLLERS))
             raise InvalidParameter(f"congestion_control {options.congestion_control!r} is none of {names}")
         if not 0 <= options.sack_delay <= _LONGEST_SACK_DELAY:
             raise InvalidParameter(f"sack_delay {options.sack_delay} s: from 0 to {_LONGEST_SACK_DELAY}")
-        super().__init__(options, random_bytes)
+        super().__init__(options, random_bytes, tag)
         self._has_news = False  # something has happened since take_packets() had nothing to send
 
     # -- what the application sees --------------------------------------------------------------------------

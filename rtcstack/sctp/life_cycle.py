@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from rtcstack.errors import WireError
+from rtcstack.log import Log
 from rtcstack.sctp import chunks as wire
 from rtcstack.sctp.agreement import Agreement, unknown_parameters
 from rtcstack.sctp.chunks import (
@@ -105,7 +106,8 @@ class LifeCycle:
     Source: RFC 9260 sections 4, 5, 8 and 9.
     """
 
-    def __init__(self, options: Options, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(self, options: Options, random_bytes: Callable[[int], bytes], tag: str) -> None:
+        self._log = Log("sctp", tag)
         self.options = options
         self.state = CLOSED
         self.failure_reason = ""
@@ -138,6 +140,8 @@ class LifeCycle:
         _receives    user data is taken (RFC 9260 section 6).
         _sends       user data is sent (RFC 9260 section 9.2).
         """
+        if state is not self.state:
+            self._log.debug("association %s -> %s", self.state.name, state.name)
         self.state = state
         self._accepts = not self._over and state in (CLOSED, COOKIE_WAIT, COOKIE_ECHOED, ESTABLISHED)
         self._receives = state in (ESTABLISHED, SHUTDOWN_PENDING, SHUTDOWN_SENT)

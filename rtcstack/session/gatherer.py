@@ -147,7 +147,9 @@ class Gatherer:
         random_bytes: Callable[[int], bytes],
         options: turn.Options | None = None,
         wants_reflexive: bool = True,
+        tag: str = "-",
     ) -> None:
+        self._tag = tag
         self.deadline = math.inf
         self.has_packets = False
         self.relays: dict[Address, Client] = {}
@@ -428,6 +430,7 @@ class Gatherer:
             options=self._options,
             family=6 if ":" in remote[0] else 4,
             redirected=redirected,
+            tag=self._tag,
         )
 
     def _take_events_of(self, question: _Question, now: float) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 
 from rtcstack import ice
+from rtcstack.log import Log
 from rtcstack.sdp import CandidateLine
 from rtcstack.session.candidates import from_line, to_line
 from rtcstack.session.command import command
@@ -35,14 +35,14 @@ __all__ = ["Address", "Gathering"]
 
 Address = tuple[str, int]
 
-_logger = logging.getLogger("rtcstack.session")
-
 
 class Gathering:
     """The ICE agent of a session and who feeds it; PeerTransport adds what runs over the path."""
 
-    def __init__(self, random_bytes: Callable[[int], bytes], options: SessionOptions) -> None:
+    def __init__(self, random_bytes: Callable[[int], bytes], options: SessionOptions, tag: str) -> None:
         self.options = options
+        self.tag = tag
+        self._log = Log("session", tag)
         self.gathering_state = GatheringState.NEW
         self.deadline = math.inf
         self.woken: Callable[[], object] | None = None
@@ -215,7 +215,7 @@ class Gathering:
         if agent is None:
             return
         if not addresses:
-            _logger.debug("candidate %s is left out: %s", name, reason)
+            self._log.debug("candidate %s is left out: %s", name, reason)
             self.drops["unresolved_name"] += 1
         for line, ufrag in self._named.resolved(name, addresses):
             agent.add_remote_candidate(from_line(line), ufrag=ufrag)
@@ -274,13 +274,16 @@ class Gathering:
 
     def _start_ice(self, *, controlling: bool) -> ice.Agent:
         options = self.options
-        self._agent = ice.Agent(controlling=controlling, random_bytes=self._random_bytes, options=options.ice)
+        self._agent = ice.Agent(
+            controlling=controlling, random_bytes=self._random_bytes, options=options.ice, tag=self.tag
+        )
         if options.servers:
             self._gatherer = Gatherer(
                 options.servers,
                 random_bytes=self._random_bytes,
                 options=options.turn,
                 wants_reflexive=not options.ice.relay_only,
+                tag=self.tag,
             )
         return self._agent
 
@@ -324,7 +327,7 @@ class Gathering:
             case Relayed(relayed, mapped, server, protocol):
                 agent.add_relayed(relayed, mapped, server=server, protocol=protocol)
             case RelayLost(relayed, reason):
-                _logger.debug("relay %s is gone: %s", relayed, reason)
+                self._log.debug("relay %s is gone: %s", relayed, reason)
                 self._withdraw(relayed, f"the relay {relayed[0]} is gone: {reason}")
             case ServerFailed(url, local, code, reason):
                 self._events.append(CandidateError(url, local, code, reason))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import logging
 from collections.abc import Callable
 
 from rtcstack import ice
@@ -39,8 +38,6 @@ from rtcstack.session.transport import PeerTransport
 
 __all__ = ["PeerSession"]
 
-_logger = logging.getLogger("rtcstack.session")
-
 
 class PeerSession(PeerTransport):
     """ICE, DTLS, SCTP and the channels of one connection, and the negotiation that joins two of them.
@@ -50,6 +47,7 @@ class PeerSession(PeerTransport):
       - sends what take_packets() gives, again while `deadline` is over, and reads take_events().
 
     random_bytes    n -> n unpredictable bytes, for every secret of every layer.
+    tag             how the log calls it.
 
     deadline        seconds, on the driver's clock, at which handle_timeout() and then take_packets() are due:
                     -inf, take_packets() alone and at once, after whatever may have left something to send;
@@ -68,9 +66,13 @@ class PeerSession(PeerTransport):
     """
 
     def __init__(
-        self, *, random_bytes: Callable[[int], bytes], options: SessionOptions = SessionOptions()
+        self,
+        *,
+        random_bytes: Callable[[int], bytes],
+        options: SessionOptions = SessionOptions(),
+        tag: str = "-",
     ) -> None:
-        super().__init__(random_bytes, options)
+        super().__init__(random_bytes, options, tag)
         self._negotiator = Negotiator(int.from_bytes(random_bytes(8)) >> 2, lite=options.ice.lite)
         # Names the DTLS association, which lasts as long as the session: 20 characters (RFC 8842 section 4).
         self._tls_id = base64.urlsafe_b64encode(random_bytes(15)).decode()
@@ -296,7 +298,7 @@ class PeerSession(PeerTransport):
         has_failed = state is ConnectionState.FAILED and self.connection_state is not state
         super()._set_connection_state(state, reason)
         if has_failed:
-            _logger.warning("a connection has failed\n%s", self.explain())
+            self._log.warning("a connection has failed\n%s", self.explain())
 
     # -- looking inside ----------------------------------------------------------------------------
 

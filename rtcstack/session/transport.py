@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from collections.abc import Callable
@@ -55,8 +54,6 @@ _IP_AND_UDP = {4: 28, 6: 48}
 
 _UP = (ConnectionState.CONNECTED, ConnectionState.DISCONNECTED)
 
-_logger = logging.getLogger("rtcstack.session")
-
 
 class _Timed(Protocol):
     """A layer with a clock."""
@@ -73,14 +70,16 @@ class PeerTransport(Gathering):
     It is set going by what two descriptions say, and knows no description itself.
     """
 
-    def __init__(self, random_bytes: Callable[[int], bytes], options: SessionOptions) -> None:
-        super().__init__(random_bytes, options)
+    def __init__(self, random_bytes: Callable[[int], bytes], options: SessionOptions, tag: str) -> None:
+        super().__init__(random_bytes, options, tag)
         self.connection_state = ConnectionState.NEW
         self.reason = ""
         self.max_send_size = options.max_message_size
         self.activity = 0
         self.is_finished = False
-        self.channels = datachannel.Registry(datachannel.Options(max_message_size=options.max_message_size))
+        self.channels = datachannel.Registry(
+            datachannel.Options(max_message_size=options.max_message_size), tag=tag
+        )
         self._own_certificate = options.certificate
         self._dtls: dtls.Endpoint | None = None
         # What will be the association once DTLS stands; its INIT may travel with the descriptions.
@@ -122,6 +121,7 @@ class PeerTransport(Gathering):
                 fingerprints=remote.fingerprints,
                 mtu=self.options.mtu,
                 options=self.options.dtls,
+                tag=self.tag,
             )
             assert self._prepared is not None  # as the agent
             self._prepared.set_remote_port(remote.sctp_port)
@@ -166,7 +166,7 @@ class PeerTransport(Gathering):
             mtu=(self.options.mtu - dtls.OVERHEAD) & ~3,  # chunks are padded to 4 bytes
             max_message_size=self.options.max_message_size,
         )
-        return sctp.Association(options=options, random_bytes=self._random_bytes)
+        return sctp.Association(options=options, random_bytes=self._random_bytes, tag=self.tag)
 
     def _start_gathering(self) -> None:
         if self.gathering_state is GatheringState.NEW:
@@ -712,7 +712,7 @@ class PeerTransport(Gathering):
 
     def _set_connection_state(self, state: ConnectionState, reason: str = "") -> None:
         if state is not self.connection_state:
-            _logger.debug("connection %s %s", state.name, reason)
+            self._log.debug("connection %s %s", state.name, reason)
             self.connection_state = state
             self._events.append(ConnectionStateChanged(state, reason))
 

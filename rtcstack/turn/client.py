@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from typing import Any, Literal
 
 from rtcstack import stun
 from rtcstack.errors import InvalidParameter, InvalidState, WireError
+from rtcstack.log import Log
 from rtcstack.stun import Address, Message, MessageClass
 from rtcstack.timer import Timer
 from rtcstack.turn.credentials import Credentials
@@ -32,7 +32,6 @@ from rtcstack.turn.requests import Answer, Requests
 
 __all__ = ["Client"]
 
-logger = logging.getLogger("rtcstack.turn")
 
 ALLOCATE = 0x003
 REFRESH = 0x004
@@ -86,7 +85,9 @@ class Client:
         options: Options = _DEFAULTS,
         family: Literal[4, 6] = 4,
         redirected: bool = False,
+        tag: str = "-",
     ) -> None:
+        self._log = Log("turn", tag)
         if transport not in ("udp", "stream") or family not in _FAMILIES:
             raise InvalidParameter(
                 f"transport is 'udp' or 'stream' and family 4 or 6, not {transport!r}, {family!r}"
@@ -470,7 +471,7 @@ class Client:
     def _fail(self, code: int, reason: str) -> None:
         self._end(State.FAILED)
         self._events.append(Failed(code, reason))
-        logger.debug("relay on %s failed: %d %s", self.server, code, reason)
+        self._log.debug("relay on %s failed: %d %s", self.server, code, reason)
 
     def _delete(self, now: float) -> None:
         """Give the allocation back (RFC 8656 section 8.1)."""
@@ -491,7 +492,7 @@ class Client:
         self._update_deadline()
 
     def _set_state(self, state: State) -> None:
-        logger.debug("relay on %s: %s -> %s", self.server, self.state.value, state.value)
+        self._log.debug("relay on %s: %s -> %s", self.server, self.state.value, state.value)
         self.state = state
 
     def _indicate(self, method: int, attributes: dict[stun.Attribute[Any], Any]) -> None:

@@ -23,13 +23,17 @@ class Two:
         *,
         wired: bool = True,
         chat: bool = True,
+        capture: str | None = None,
         **conditions: Any,
     ) -> None:
         conditions.setdefault("delay", 0.01)
         self.network = VirtualNetwork(seed=1, **conditions)
         self.a, self.b = (
             PeerConnection(
-                configuration, network=self.network.host(name), random_bytes=random.Random(name).randbytes
+                configuration,
+                capture=capture,
+                network=self.network.host(name),
+                random_bytes=random.Random(name).randbytes,
             )
             for name in "ab"
         )
