@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 from rtcstack.aio.mux import MuxReader
-from rtcstack.aio.watcher import Watcher
+from rtcstack.aio.watcher import Watcher, nobody
 from rtcstack.net import MuxTransport, OsNetwork, OsTransport
 
 __all__ = ["Driver"]
@@ -57,7 +57,8 @@ class Driver:
         if self._is_closed:
             return
         self._is_closed = True
-        self._watcher.close()
+        self._watcher.forget()
+        self._stepped = nobody  # nor hold whom it told: nobody should need a garbage collector
         if self._mux_reader is not None and isinstance(self._transport, MuxTransport):
             self._mux_reader.leave(self._transport)
             self._mux_reader = None

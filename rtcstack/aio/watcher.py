@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-__all__ = ["Watcher"]
+__all__ = ["Watcher", "nobody"]
 
 
 class Watcher:
@@ -85,6 +85,15 @@ class Watcher:
             for descriptor in self._writers:
                 self._loop.remove_writer(descriptor)
         self._readers, self._writers, self._watched = [], [], None
+
+    def forget(self) -> None:
+        """Watch nothing and call nobody any more: whom it would have called may go."""
+        self.close()
+        self._callback, self._readable = nobody, None
+
+
+def nobody() -> None:
+    """Stand in for a callback that is gone."""
 
 
 class _ReaderThread:

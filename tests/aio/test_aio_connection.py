@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -330,3 +332,20 @@ def test_an_offer_can_be_taken_back_and_a_path_be_looked_for_anew() -> None:
             assert "host" in a.explain()
 
     run(test())
+
+
+def test_a_closed_connection_is_gone_without_the_garbage_collector() -> None:
+    async def test() -> list[weakref.ref[Any]]:
+        async with connected() as (a, b, chat_a, chat_b):
+            await chat_a.send("x")
+            await chat_b.receive()
+        return [weakref.ref(each) for each in (a, b, chat_a, chat_b)]
+
+    gc.disable()
+    try:
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            gone = runner.run(test())
+            runner.run(asyncio.sleep(0))  # what was scheduled before the end
+            assert [ref() for ref in gone] == [None] * 4
+    finally:
+        gc.enable()

@@ -257,6 +257,26 @@ def test_a_dropped_connection_says_goodbye_and_leaves_nothing() -> None:
     assert other.get_failure_reason() == "closed by the peer"
 
 
+def test_closed_connections_are_gone_without_the_garbage_collector() -> None:
+    def close() -> list[weakref.ref[Any]]:
+        pair = Pair().connected()
+        pair.a.close()
+        pair.run(lambda: all(peer.get_connection_state() == peer.STATE_CLOSED for peer in pair.both))
+        for peer in pair.both:
+            peer.session_description_created.clear()
+            peer.ice_candidate_created.clear()
+        return [weakref.ref(each) for each in (*pair.both, pair.chat_a, pair.chat_b)]
+
+    gc.disable()
+    try:
+        gone = close()
+        for thread in io_threads():
+            thread.join(10)
+        assert [ref() for ref in gone] == [None] * 4
+    finally:
+        gc.enable()
+
+
 def test_starting_afresh_cuts_the_connection() -> None:
     pair = Pair().connected()
     pair.a.initialize(LOCAL)
