@@ -97,9 +97,9 @@ def test_the_cipher_is_a_modern_one() -> None:
     WPT RTCDtlsTransport-state: DTLS transport goes to connected state
     """
     two = Two().connected()
-    dtls = two.a.get_stats().dtls
-    assert dtls is not None
-    assert "GCM" in dtls.cipher or "CHACHA20" in dtls.cipher
+    transport = two.a.get_stats().transport
+    assert transport.dtls_state == "connected"
+    assert "GCM" in transport.dtls_cipher or "CHACHA20" in transport.dtls_cipher
 
 
 # -- descriptions --------------------------------------------------------------------------------------------

@@ -225,7 +225,7 @@ def test_a_lite_agent_listens_and_never_connects() -> None:
     assert kinds == ["passive"]
     selected = pair.a.get_stats().selected_pair
     assert selected is not None
-    assert selected.transport == "tcp"
+    assert selected.protocol == "tcp"
 
 
 def test_data_goes_by_the_connection_of_the_selected_pair_only() -> None:
