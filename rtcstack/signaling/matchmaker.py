@@ -172,4 +172,7 @@ class Matchmaker:
 def _signs_of_life(connection: PeerConnection) -> object:
     """Return something that changes whenever the other side answers or sends."""
     stats = connection.get_stats()
-    return stats.sctp and stats.sctp.packets_received, stats.selected_pair and stats.selected_pair.rtt
+    return (
+        stats.sctp and stats.sctp.packets_received,
+        stats.selected_pair and stats.selected_pair.current_round_trip_time,
+    )
