@@ -35,13 +35,14 @@ class PathCache:
         self._confirmed: set[int] = set()
         self._incoming: dict[int, _Incoming] = {}
 
-    def announce(self, cache_id: int, path: str) -> bool:
-        """Note that the peer is told of a number; False if it was before."""
-        if cache_id in self._announced:
-            return False
+    def is_announced(self, cache_id: int) -> bool:
+        """Tell whether the peer was told of a number."""
+        return cache_id in self._announced
+
+    def announce(self, cache_id: int, path: str) -> None:
+        """Note that the peer was told of a number."""
         self._announced[cache_id] = path
         self._ids[path] = cache_id
-        return True
 
     def is_confirmed(self, cache_id: int) -> bool:
         """Tell whether the peer understands a number."""

@@ -513,7 +513,13 @@ class MultiplayerPeer(PacketPeer):
         lines: list[Iterator[Inlet]] = []
         for member in self._members.values():
             if member.is_connected:
-                line = [repeat(inlet, count) for inlet in member.inlets if (count := inlet.count_fresh())]
+                line = []
+                for inlet in member.inlets:
+                    count = inlet.count_fresh()
+                    if count > 0:
+                        line.append(repeat(inlet, count))
+                    elif count < 0:
+                        self._withdraw(inlet, -count)
                 if line:
                     lines.append(chain.from_iterable(line))
         if len(lines) == 1:
@@ -521,6 +527,16 @@ class MultiplayerPeer(PacketPeer):
         elif lines:
             for turn in zip_longest(*lines):
                 self._packets.extend(inlet for inlet in turn if inlet is not None)
+
+    def _withdraw(self, inlet: Inlet, count: int) -> None:
+        """Strike packets from the line that the application has taken from their channel itself."""
+        kept: list[Inlet] = []
+        for each in reversed(self._packets):
+            if each is inlet and count:
+                count -= 1
+            else:
+                kept.append(each)
+        self._packets = deque(reversed(kept))
 
 
 _OK = Error.OK

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -14,7 +14,6 @@ from rtcstack.errors import Error, InvalidParameter, InvalidState, RTCError, Unc
 from rtcstack.multiplayer import scene_wire as wire
 from rtcstack.multiplayer.modes import ConnectionStatus, TransferMode
 from rtcstack.multiplayer.notices import Notices
-from rtcstack.multiplayer.path_cache import PathCache
 from rtcstack.multiplayer.peer import MultiplayerPeer
 from rtcstack.multiplayer.remote import (
     Node,
@@ -25,6 +24,7 @@ from rtcstack.multiplayer.remote import (
     read_rpc_config,
 )
 from rtcstack.multiplayer.replication import Despawn, Spawn, Sync, read_despawn, read_spawn, read_sync
+from rtcstack.multiplayer.roster import EarlyPackets, Roster
 from rtcstack.multiplayer.scene_wire import Command, SysCommand
 from rtcstack.multiplayer.tree import Tree
 from rtcstack.peer import PeerConnection, Signal, poll
@@ -48,8 +48,6 @@ _LARGEST_ID = 0x7FFF_FFFF
 _RELIABLE = TransferMode.RELIABLE
 _MOST_RELAYED_PEERS = 4096
 """Peers that a server may announce."""
-_MOST_EARLY, _MOST_EARLY_BYTES = 256, 262_144
-"""Packets kept that overtook, on another channel, the notice of the peer that they come from."""
 _MOST_EXPLANATIONS = 16
 """Differing method lists of one peer that are explained: it costs more than the packet that shows them."""
 
@@ -75,32 +73,6 @@ def rpc(
         return function
 
     return mark
-
-
-class _Pending:
-    """A peer that is not admitted yet.
-
-    deadline    when its time for authentication is over: seconds, math.inf for never.
-    """
-
-    __slots__ = ("deadline", "is_local_done", "is_remote_done")
-
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.is_local_done = False
-        self.is_remote_done = False
-
-
-class _Player:
-    """A peer that is admitted."""
-
-    __slots__ = ("explained", "is_relayed", "last_sync", "paths")
-
-    def __init__(self, is_relayed: bool, has_old_form: bool | None) -> None:
-        self.is_relayed = is_relayed
-        self.paths = PathCache(has_old_form)
-        self.explained: set[str] = set()
-        self.last_sync: int | None = None
 
 
 class SceneMultiplayer:
@@ -149,13 +121,15 @@ class SceneMultiplayer:
         godot_version: tuple[int, int] = (4, 3),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.peer_connected: Signal[int] = Signal("peer_connected")
-        self.peer_disconnected: Signal[int] = Signal("peer_disconnected")
-        self.connected_to_server: Signal[()] = Signal("connected_to_server")
+        self._notices = Notices()
+        self._roster = roster = Roster(self._notices, True if godot_version < (4, 3) else None)
+        self.peer_connected = roster.peer_connected
+        self.peer_disconnected = roster.peer_disconnected
+        self.connected_to_server = roster.connected_to_server
+        self.peer_authenticating = roster.peer_authenticating
+        self.peer_authentication_failed = roster.peer_authentication_failed
         self.connection_failed: Signal[()] = Signal("connection_failed")
         self.server_disconnected: Signal[()] = Signal("server_disconnected")
-        self.peer_authenticating: Signal[int] = Signal("peer_authenticating")
-        self.peer_authentication_failed: Signal[int] = Signal("peer_authentication_failed")
         self.peer_packet: Signal[int, bytes] = Signal("peer_packet")
         self.spawned: Signal[Spawn] = Signal("spawned")
         self.despawned: Signal[Despawn] = Signal("despawned")
@@ -172,19 +146,15 @@ class SceneMultiplayer:
         self.dropped: Counter[str] = Counter()
         """Packets that could not be used, by reason."""
         self._tree = Tree(root_path)
-        self._has_old_form = True if godot_version < (4, 3) else None
         self._clock = clock
         self._peer: MultiplayerPeer | None = None
         self._status = ConnectionStatus.DISCONNECTED
         self._is_client = False
-        self._notices = Notices()
         self._is_delivering = False
         self._sender = 0
         self._cache_ids: dict[str, int] = {}
-        self._players: dict[int, _Player] = {}
-        self._pending: dict[int, _Pending] = {}
-        self._early: deque[tuple[int, bytes]] = deque()
-        self._early_bytes = 0
+        self._players = roster.players
+        self._early = EarlyPackets()
         self._on_command: tuple[Callable[[int, bytes], None], ...] = (
             self._on_remote_call,
             self._on_simplify_path,
@@ -260,8 +230,8 @@ class SceneMultiplayer:
         peer_id     one peer; 0 for all; negative for all but that one.
 
         Raises:
-            Unconfigured: there is no multiplayer peer.
-            RTCError: it is not connected (ERR_CONNECTION_ERROR).
+            Unconfigured: there is no multiplayer peer, or it is not connected (ERR_CONNECTION_ERROR).
+            Closed, MessageTooLarge, Full: as of DataChannel.put_packet(); all other peers were called.
             InvalidParameter: there is no such peer, it is our own and the method not a call_local one, or
                 there are more than 255 arguments.
             VariantError: an argument cannot be sent.
@@ -280,32 +250,45 @@ class SceneMultiplayer:
             targets = [peer_id] if peer_id != own else []
         else:
             targets = [each for each in self._players if each != -peer_id]
-        self._send_call(method, encoded, targets)
+        failure = self._send_call(method, encoded, targets)
         if config.call_local and (peer_id in (0, own) or (peer_id < 0 and peer_id != -own)):
             self._run(method, arguments, own)
+        if failure is not None:
+            raise failure
         return Error.OK
 
-    def _send_call(self, method: RemoteMethod, encoded: tuple[bool, bytes], targets: list[int]) -> None:
+    def _send_call(
+        self, method: RemoteMethod, encoded: tuple[bool, bytes], targets: list[int]
+    ) -> RTCError | None:
+        """Send a call to each target, also where one fails.  Returns what went wrong first."""
         node, config = method.node, method.config
         path, method_id = node.path, method.id
         cache_id = self._cache_ids.get(path)
         if cache_id is None:
             cache_id = self._cache_ids[path] = len(self._cache_ids) + 1
-        caches = [self._players[each].paths for each in targets]
-        for target, paths in zip(targets, caches, strict=True):
-            if paths.announce(cache_id, path):
-                self._send(target, wire.write_simplify_path(node.checksum, cache_id, path))
-        are_all_told = all([paths.is_confirmed(cache_id) for paths in caches])  # noqa: C419 - faster
+        caches = [(each, self._players[each].paths) for each in targets]
+        failure: RTCError | None = None
+        for target, paths in caches:
+            if not paths.is_announced(cache_id):
+                try:
+                    self._send(target, wire.write_simplify_path(node.checksum, cache_id, path))
+                    paths.announce(cache_id, path)
+                except RTCError as error:
+                    failure = failure or error
+        are_all_told = all([paths.is_confirmed(cache_id) for _, paths in caches])  # noqa: C419 - faster
         short = full = b""
-        for target, paths in zip(targets, caches, strict=True):
+        for target, paths in caches:
             if paths.is_confirmed(cache_id):
-                short = short or wire.write_remote_call(
+                packet = short = short or wire.write_remote_call(
                     cache_id, method_id, encoded, is_wide=not are_all_told
                 )
-                self._send(target, short, config.transfer_mode, config.channel)
             else:
-                full = full or wire.write_remote_call(path, method_id, encoded)
-                self._send(target, full, config.transfer_mode, config.channel)
+                packet = full = full or wire.write_remote_call(path, method_id, encoded)
+            try:
+                self._send(target, packet, config.transfer_mode, config.channel)
+            except RTCError as error:
+                failure = failure or error
+        return failure
 
     def _run(self, method: RemoteMethod, arguments: Iterable[Any], sender: int) -> None:
         before, self._sender = self._sender, sender
@@ -352,7 +335,8 @@ class SceneMultiplayer:
             InvalidParameter: the peer is not authenticating, or data is empty.
             InvalidState: we or the peer have completed it already (ERR_FILE_CANT_WRITE).
         """
-        pending = self._pending_peer(id)
+        self._connected_peer()
+        pending = self._roster.find_pending(id)
         if not data:
             raise InvalidParameter("no data to send: at least one byte is needed")
         if pending.is_local_done or pending.is_remote_done:
@@ -370,7 +354,8 @@ class SceneMultiplayer:
             InvalidParameter: the peer is not authenticating.
             InvalidState: we have completed it already (ERR_FILE_CANT_WRITE).
         """
-        pending = self._pending_peer(id)
+        self._connected_peer()
+        pending = self._roster.find_pending(id)
         if pending.is_local_done:
             raise InvalidState(
                 f"the authentication of peer {id} is complete already", Error.ERR_FILE_CANT_WRITE
@@ -396,7 +381,7 @@ class SceneMultiplayer:
 
     @property
     def multiplayer_peer(self) -> MultiplayerPeer | None:
-        """What carries the packets; another one, or None, starts from nothing."""
+        """What carries the packets.  Another one, or None, starts anew, with the peers that it has."""
         return self._peer
 
     @multiplayer_peer.setter
@@ -417,6 +402,9 @@ class SceneMultiplayer:
             self._status = peer.get_connection_status()
             peer.peer_connected.connect(self._on_connected)
             peer.peer_disconnected.connect(self._on_disconnected)
+            for peer_id, info in peer.get_peers().items():
+                if info["connected"]:
+                    self._on_connected(peer_id)
 
     def has_multiplayer_peer(self) -> bool:
         """Tell whether there is a multiplayer peer."""
@@ -440,7 +428,7 @@ class SceneMultiplayer:
 
     def get_authenticating_peers(self) -> list[int]:
         """List the peers that are not admitted yet."""
-        return list(self._pending)
+        return list(self._roster.pending)
 
     def get_remote_sender_id(self) -> int:
         """Return who has called, while a remote method runs; 0 otherwise."""
@@ -459,13 +447,9 @@ class SceneMultiplayer:
 
     def clear(self) -> None:
         """Forget all peers, and what they know of our paths; the next poll() emits peer_disconnected."""
-        for peer_id in list(self._players):
-            self._forget(peer_id)
-        for peer_id in list(self._pending):
-            self._forget(peer_id)
+        self._roster.clear()
         self._cache_ids.clear()
         self._early.clear()
-        self._early_bytes = 0
 
     # -- driving -----------------------------------------------------------------------------------
 
@@ -487,10 +471,9 @@ class SceneMultiplayer:
             return math.inf
         if self._notices or self._peer.get_available_packet_count():
             return 0.0
-        soonest = min((pending.deadline for pending in self._pending.values()), default=math.inf)
-        return min(
-            self._peer.due_in(), math.inf if soonest == math.inf else max(0.0, soonest - self._clock())
-        )
+        deadline = self._roster.deadline
+        left = math.inf if deadline == math.inf else max(0.0, deadline - self._clock())
+        return min(self._peer.due_in(), left)
 
     def deliver(self) -> None:
         """Do what follows from what the connections have received; rtcstack.poll() calls it."""
@@ -534,13 +517,14 @@ class SceneMultiplayer:
             raise WireError("a packet of a peer that is not admitted")
 
     def _check_authentication(self, peer: MultiplayerPeer) -> None:
-        if not self._pending:
+        if self._roster.deadline == math.inf:
             return
         now = self._clock()
-        for peer_id, pending in list(self._pending.items()):
+        for peer_id, pending in list(self._roster.pending.items()):
             if pending.deadline <= now:
-                self._forget(peer_id)
-                peer.disconnect_peer(peer_id)
+                self._roster.forget(peer_id)
+                if peer.has_peer(peer_id):
+                    peer.disconnect_peer(peer_id)
 
     def _check_status(self, peer: MultiplayerPeer) -> None:
         before, self._status = self._status, peer.get_connection_status()
@@ -558,39 +542,30 @@ class SceneMultiplayer:
     # -- who is there ------------------------------------------------------------------------------
 
     def _on_connected(self, peer_id: int) -> None:
+        if peer_id in self._roster:
+            return  # taken over when the multiplayer peer was set, before its signal has come
         if self.auth_callback is None:
             self._admit(peer_id)
             return
         deadline = self._clock() + self.auth_timeout if self.auth_timeout > 0 else math.inf
-        self._pending[peer_id] = _Pending(deadline)
-        self._notices.add(self.peer_authenticating, peer_id)
+        self._roster.ask(peer_id, deadline)
 
     def _on_disconnected(self, peer_id: int) -> None:
         was_admitted = peer_id in self._players
-        self._forget(peer_id)
+        self._roster.forget(peer_id)
         if was_admitted and self._is_relaying_server:
             for other in self._players:
                 self._send_quietly(other, wire.write_sys(SysCommand.DEL_PEER, peer_id))
         if peer_id == _SERVER and self._is_client:
             for other in list(self._players):
-                self._forget(other)
+                self._roster.forget(other)
 
     def _admit(self, peer_id: int) -> None:
-        self._pending.pop(peer_id, None)
         if self._is_relaying_server:
             for other in self._players:
                 self._send_quietly(other, wire.write_sys(SysCommand.ADD_PEER, peer_id))
                 self._send_quietly(peer_id, wire.write_sys(SysCommand.ADD_PEER, other))
-        self._players[peer_id] = _Player(is_relayed=False, has_old_form=self._has_old_form)
-        if peer_id == _SERVER:
-            self._notices.add(self.connected_to_server)
-        self._notices.add(self.peer_connected, peer_id)
-
-    def _forget(self, peer_id: int) -> None:
-        if self._players.pop(peer_id, None) is not None:
-            self._notices.add(self.peer_disconnected, peer_id)
-        elif self._pending.pop(peer_id, None) is not None:
-            self._notices.add(self.peer_authentication_failed, peer_id)
+        self._roster.admit(peer_id)
 
     @property
     def _is_relaying_server(self) -> bool:
@@ -622,14 +597,6 @@ class SceneMultiplayer:
         if status is not ConnectionStatus.CONNECTED:
             raise Unconfigured(f"the multiplayer peer is {status.name}: wait for connected_to_server", code)
         return self._peer
-
-    def _pending_peer(self, peer_id: int) -> _Pending:
-        self._connected_peer()
-        if peer_id not in self._pending:
-            raise InvalidParameter(
-                f"peer {peer_id} is not authenticating: get_authenticating_peers() lists those"
-            )
-        return self._pending[peer_id]
 
     def _send(self, peer_id: int, packet: bytes, mode: TransferMode = _RELIABLE, channel: int = 0) -> None:
         """Send a packet to one peer, all, or all but one, where needed through the server."""
@@ -780,7 +747,7 @@ class SceneMultiplayer:
             raise WireError("an unknown system packet")
 
     def _on_auth(self, sender: int, data: bytes) -> None:
-        pending = self._pending.get(sender)
+        pending = self._roster.pending.get(sender)
         if pending is None:
             # A peer that is done says so to everybody, also to those who do not ask.
             if data or sender not in self._players:
@@ -811,27 +778,22 @@ class SceneMultiplayer:
             self._on_command[inner[0] & 7](source, inner)
         elif source == self.get_unique_id():
             raise WireError("a relayed packet of our own")
-        elif len(self._early) < _MOST_EARLY and self._early_bytes + len(inner) <= _MOST_EARLY_BYTES:
-            self._early.append((source, inner))
-            self._early_bytes += len(inner)
-        else:
+        elif not self._early.keep(source, inner):
             raise WireError("a packet of a peer that was not announced")
 
     def _on_add_peer(self, peer_id: int) -> None:
         is_new = peer_id > _SERVER and peer_id not in self._players and peer_id != self.get_unique_id()
         if not is_new or len(self._players) >= _MOST_RELAYED_PEERS:
             raise WireError("a peer that cannot be announced")
-        self._players[peer_id] = _Player(is_relayed=True, has_old_form=self._has_old_form)
-        self._notices.add(self.peer_connected, peer_id)
-        early, self._early, self._early_bytes = self._early, deque(), 0
-        for source, inner in early:
+        self._roster.admit(peer_id, is_relayed=True)
+        for inner in self._early.take(peer_id):
             try:
-                self._on_relayed(source, inner)
+                self._on_relayed(peer_id, inner)
             except WireError as error:
-                self._drop(source, str(error))
+                self._drop(peer_id, str(error))
 
     def _on_del_peer(self, peer_id: int) -> None:
         player = self._players.get(peer_id)
         if player is None or not player.is_relayed:
             raise WireError("the end of a peer that was not announced")
-        self._forget(peer_id)
+        self._roster.forget(peer_id)

@@ -31,7 +31,9 @@ def interrupts_a_layer() -> bool:
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_code is OsTransport.step.__code__ or frame.f_globals["__name__"].startswith(_LAYERS):
+        if frame.f_code is OsTransport.step.__code__ or frame.f_globals.get("__name__", "").startswith(
+            _LAYERS
+        ):
             return True
         frame = frame.f_back
     return False

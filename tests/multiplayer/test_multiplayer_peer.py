@@ -323,9 +323,15 @@ def test_a_packet_taken_from_its_channel_behind_our_back_is_not_there_any_more()
     assert server.get_peer(2)["channels"][0].get_packet() == b"x"
     with pytest.raises(Unavailable):
         server.get_packet()
-    client.put_packet(b"y")
+    for packet in (b"y", b"z"):
+        client.put_packet(packet)
+    game.run(lambda: server.get_available_packet_count() == 2)
+    assert server.get_peer(2)["channels"][0].get_packet() == b"y"
+    server.poll()
+    assert [packet for *_, packet in take_all(server)] == [b"z"]
+    client.put_packet(b"last")
     game.run(server.get_available_packet_count)
-    assert server.get_packet() == b"y"
+    assert [packet for *_, packet in take_all(server)] == [b"last"]
 
 
 def test_text_and_large_and_empty_packets_go_through_whole():
@@ -582,6 +588,39 @@ def test_a_short_outage_keeps_the_peer():
     game.network.change(loss=0.0)
     game.wait(5.0)
     assert game.events == {1: [("connected", 2)], 2: [("connected", 1)]}
+
+
+def test_a_thread_may_do_the_io():
+    """On the loopback interface, with PeerConnection(background=True): the driver makes no difference."""
+    server, client = MultiplayerPeer(), MultiplayerPeer()
+    server.create_server()
+    client.create_client(2)
+    ends = [PeerConnection(background=True) for _ in range(2)]
+    server.add_peer(ends[0], 2)
+    client.add_peer(ends[1], 1)
+    wire(*ends)
+    ends[1].create_offer()
+    for _ in range(500):
+        if client.get_connection_status() == CONNECTED and server.get_peer(2)["connected"]:
+            break
+        poll([server, client], 0.1)
+    for number in range(100):
+        client.put_packet(bytes([number]))
+    packets: list[bytes] = []
+    for _ in range(500):
+        if len(packets) == 100:
+            break
+        poll([server, client], 0.1)
+        packets += [packet for *_, packet in take_all(server)]
+    assert packets == [bytes([number]) for number in range(100)]
+    gone = []
+    server.peer_disconnected.connect(gone.append)
+    client.close()
+    for _ in range(500):
+        if gone and not client.connections() and not server.connections():
+            break
+        poll([server, client], 0.1)
+    assert gone == [2]
 
 
 # -- callbacks -------------------------------------------------------------------------------------

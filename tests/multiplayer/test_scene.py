@@ -385,6 +385,29 @@ def test_relayed_packets_that_overtake_the_notice_of_their_sender_wait_for_it():
     assert [each[2][0] for each in said[1:]] == [number & 0xFF for number in range(256)]
 
 
+def test_peers_that_are_there_already_are_taken_over():
+    play = Play(2).connect()
+    peer = play.game.peers[1]
+    late = SceneMultiplayer(peer)
+    assert late.get_peers() == [2]
+    heard = []
+    late.peer_connected.connect(heard.append)
+    late.poll()
+    assert heard == [2]
+
+
+def test_a_call_that_one_peer_cannot_take_reaches_the_others():
+    play = Play(3).connect()
+    slow = play.game.peers[1].get_peer(2)["channels"][0]
+    while code_of(slow.put_packet, bytes(60_000)) == Error.OK:
+        pass
+    with pytest.raises(RTCError):
+        play.scenes[1].node("P").rpc("local_too", bytes(50_000))
+    assert len(play.take_calls()[1]) == 1
+    play.settle()
+    assert len(play.take_calls()[3]) == 1
+
+
 def test_another_peer_starts_from_nothing():
     play = Play(2).connect()
     scene, old = play.scenes[2], play.game.peers[2]

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from multiplayer_support import Game, wire
 from scene_support import Play
 
+from rtcstack import RTCError
 from rtcstack.multiplayer.modes import TransferMode
 from rtcstack.multiplayer.remote import RpcConfig, RpcMode
 from rtcstack.multiplayer.replication import Despawn, Spawn, Sync, SyncEntry
+from rtcstack.multiplayer.scene import SceneMultiplayer
 from rtcstack.variant import Vector2, decompress
 
 FILE = Path(__file__).parents[1] / "captures" / "godot" / "scene_multiplayer_vectors.json"
@@ -510,6 +513,38 @@ def test_a_client_that_never_gets_there():
     connection.close()
     play.settle()
     assert play.take_said() == events_of("client_connecting_then_disconnected")
+
+
+# -- over data channels ----------------------------------------------------------------------------
+
+
+def test_modes_and_channels_have_the_streams_that_they_have_in_the_engine():
+    """A bare connection with negotiated channels takes what a mesh peer sends."""
+    game = Game()
+    peer = game.add(1, (2, 1, 0), mesh=True)
+    scene = SceneMultiplayer(peer)
+    ours, bare = game.connection(1), game.connection(7)
+    streams = {n: bare.create_data_channel("", {"negotiated": True, "id": n}) for n in range(1, 7)}
+    peer.add_peer(ours, 7)
+    wire(bare, ours)
+    bare.create_offer()
+    polled = [scene, bare]
+    assert game.network.run(lambda: scene.get_peers() == [7], peers=polled)
+    for each in RECORDED["over_real_data_channels"]["channels_config_wire"][1:]:
+        mode, channel = each["send_bytes mode,channel"]
+        if each["result"]:
+            with pytest.raises(RTCError) as refused:
+                scene.send_bytes(b"z", 7, mode, channel)
+            assert refused.value.code == each["result"]
+            continue
+        scene.send_bytes(b"z", 7, mode, channel)
+        game.network.run(0.05, peers=polled)
+        arrived = [
+            {"stream": stream, "hex": taken.get_packet().hex(), "text": taken.was_string_packet()}
+            for stream, taken in streams.items()
+            if taken.get_available_packet_count()
+        ]
+        assert arrived == each["arrived"]
 
 
 # -- replication -----------------------------------------------------------------------------------
