@@ -464,8 +464,8 @@ class PeerTransport(Gathering):
         if self._half_closed:
             deadline = min(deadline, *self._half_closed.values())
         for layer in self._layers():
-            if layer is not None and layer.deadline < deadline:
-                deadline = layer.deadline
+            if layer is not None and (due := layer.deadline) < deadline:
+                deadline = due
         return deadline
 
     def _layers(self) -> tuple[_Timed | None, ...]:
