@@ -22,10 +22,6 @@ __all__ = ["Generation"]
 _SUCCEEDED = PairState.SUCCEEDED
 _IN_PROGRESS = PairState.IN_PROGRESS
 
-
-_CONSENT_REPEATS = (0.0, 0.5, 1.5, 3.5)
-"""Seconds after which a consent request is sent (again) while answers are missing."""
-
 _TRIGGERED_IN_A_ROW = 2
 """Triggered checks after which an ordinary one that waits has its turn."""
 
@@ -623,12 +619,13 @@ class Generation:
             return True
         if now >= consent.next_check:
             # Sent once only; an answer is good until consent expires.
-            # DEVIATION RFC 7675 §5.1: while answers are missing it is repeated like any check. Six single
-            # requests in 30 s are all lost now and then at 20 % loss, on a path that carries data well.
-            offsets = _CONSENT_REPEATS if consent.is_overdue(now) else (0.0,)
             self._end.stats.consent_requests_sent += 1
-            self._send_request(pair, now, (*offsets, options.consent_expiry), is_consent=True)
+            self._send_request(pair, now, (0.0, options.consent_expiry), is_consent=True)
             consent.check_sent(now)
+            if consent.is_overdue(now) and not any(self._checks.under_way(pair)):
+                # At 20 % loss six single requests in 30 s are all lost now and then, while data gets through.
+                # So where answers are missing the pair is checked, too, and checks are retransmitted.
+                self.checklist.trigger(pair)
         if now >= consent.doubtful_at and not consent.has_searched:
             consent.has_searched = True
             self._search()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
+import random
 
 import pytest
 from ice_link import A4, Z4, Link, Packet, answer, request
@@ -207,3 +209,33 @@ def test_an_idle_agent_wakes_up_only_for_consent() -> None:
         link.run(link.a.deadline - link.now)
         wakeups += 1
     assert wakeups < 40
+
+
+def test_a_consent_request_is_sent_once_and_the_pair_is_checked_when_answers_are_missing() -> None:
+    """RFC 7675 §5.1: "transmitted once only"; connectivity checks are permitted, and repeated, beside."""
+    link = connected()
+    link.run(10.0)
+    before = len(link.sent)
+    link.filter = lambda packet: False
+    link.run(29.0)
+    requests = [
+        (time, packet.message.transaction_id)
+        for time, packet in link.sent[before:]
+        if packet.sender is link.a and packet.is_request
+    ]
+    counts = collections.Counter(id_ for _, id_ in requests)
+    once = [time for time, id_ in requests if counts[id_] == 1]
+    assert all(3.999 <= later - sooner <= 6.001 for sooner, later in itertools.pairwise(once))
+    assert [count for count in counts.values() if count > 1] == [max(counts.values())]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_path_that_loses_a_fifth_keeps_its_consent(seed: int) -> None:
+    """RFC 7675 §5.1, §1: an hour of it; six lost answers in a row would end it every forty minutes."""
+    link = connected()
+    chance = random.Random(seed)
+    link.filter = lambda packet: chance.random() > 0.2
+    link.run(3600.0)
+    assert IceState.FAILED not in link.states(link.a)
+    assert IceState.FAILED not in link.states(link.z)
+    assert link.a.state in (IceState.COMPLETED, IceState.DISCONNECTED)
