@@ -9,6 +9,9 @@ from rtcstack.ice.options import Options
 
 __all__ = ["Consent"]
 
+_TICK = 0.05
+"""Seconds between the instants at which consent requests are sent."""
+
 
 class Consent:
     """The timers of one pair since it was selected. Times are seconds on the caller's clock.
@@ -23,6 +26,7 @@ class Consent:
     """
 
     __slots__ = (
+        "_earliest",
         "_heard",
         "_options",
         "_random_bytes",
@@ -43,6 +47,7 @@ class Consent:
         self._random_bytes = random_bytes
         self._unanswered = math.inf
         self._heard = now
+        self._earliest = math.inf
         self.expires = answered + options.consent_expiry
         self.has_searched = False
         if options.lite:
@@ -53,9 +58,13 @@ class Consent:
             self._schedule(now)
 
     def _schedule(self, now: float) -> None:
-        # 0.8 to 1.2 times the interval, so that many connections do not check in step.
+        # 0.8 to 1.2 times the interval, so that many connections do not check in step; but on ticks of the
+        # clock, so that a thousand of them wake their program 20 times a second and not 200.
         fraction = int.from_bytes(self._random_bytes(2), "big") / 0xFFFF
-        self.next_check = now + self._options.consent_interval * (0.8 + 0.4 * fraction)
+        self._earliest = now + self._options.consent_interval * 0.8
+        at = self._earliest + self._options.consent_interval * 0.4 * fraction
+        tick = at // _TICK * _TICK
+        self.next_check = tick if tick >= self._earliest else at
 
     def check_sent(self, now: float) -> None:
         """Note that a consent request has gone out; the next one is due 4 to 6 s later."""
@@ -67,6 +76,15 @@ class Consent:
         self.expires = now + self._options.consent_expiry
         self.has_searched = False
         self.heard(now)
+
+    def asked(self, now: float) -> None:
+        """Note a request of the peer: if it is time, ours leaves with the answer, in the same breath.
+
+        So both ends wake up together, and their questions and answers share system calls.
+        """
+        self.heard(now)
+        if now >= self._earliest:
+            self.next_check = now
 
     def heard(self, now: float) -> None:
         """Note a sign of life that gives no consent: an authenticated request or data of the peer."""

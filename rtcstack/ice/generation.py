@@ -555,7 +555,7 @@ class Generation:
         if selected is not None and (local, remote) == (selected.local_address, selected.remote_address):
             selected.requests_received += 1
             if selection.consent is not None:
-                selection.consent.heard(now)
+                selection.consent.asked(now)
         if self.is_retired:
             return
         base = end.candidates.bases[local]

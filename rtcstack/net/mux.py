@@ -83,6 +83,8 @@ class UdpMux(OsNetwork):
         self.schedule: Schedule[MuxTransport] = Schedule()
         self.version = 0
         """Changes when a connection joins or leaves, or one's descriptors change."""
+        self.roll: object = None
+        """What a face remembers of polling the connections."""
         self._routes: Routes[MuxTransport] = Routes()
         self._transports: dict[MuxTransport, None] = {}
         self._is_closed = False
@@ -184,7 +186,7 @@ class UdpMux(OsNetwork):
 
     def receive(self) -> None:
         """Take what has arrived and give each session its own: those in `schedule.due` are to be stepped."""
-        for transport in self.schedule.due:
+        for transport in list(self.schedule.due):
             transport.register()  # a restart's checks may be there already
         for sock in self._ports:
             local = sock.address

@@ -77,10 +77,19 @@ class Schedule(Generic[_Item]):
         self._limit = 2 * len(self._heap) + _FEW
 
     def soonest(self) -> float:
-        """Tell when the first is due: seconds, never later than it is, and seldom earlier."""
+        """Tell when the first is due: seconds; math.inf if none ever is."""
         if self.due:
             return -math.inf
-        return self._heap[0][0] if self._heap else math.inf
+        while self._heap:
+            at, _, item = self._heap[0]
+            if at == item.scheduled and item.deadline <= at:
+                return at
+            # It has moved: nobody should wake up for what was.
+            heapq.heappop(self._heap)
+            if at == item.scheduled:
+                item.scheduled = math.inf
+                self.stepped(item)
+        return math.inf
 
     def advance(self, now: float) -> None:
         """Bring into `due` all whose deadline has come."""

@@ -20,6 +20,7 @@ from rtcstack.peer.background import BackgroundSession, Elsewhere
 from rtcstack.peer.channel import DataChannel
 from rtcstack.peer.interruption import interrupts_a_layer
 from rtcstack.peer.io_thread import waiting_bell
+from rtcstack.peer.roll import Roll
 from rtcstack.peer.signal import Emitter, Signal
 from rtcstack.sdp import SignalingState
 from rtcstack.session import (
@@ -328,6 +329,7 @@ class PeerConnection(Emitter):
         if not self._is_postponed("close"):
             self._session.close(self._network.now())
             self._step()
+            self._stir()
 
     def abort(self) -> None:
         """Close the connection now: what was not delivered is lost; the other side is told.
@@ -337,6 +339,7 @@ class PeerConnection(Emitter):
         if not self._is_postponed("abort"):
             self._session.abort()
             self._step()
+            self._stir()
 
     # -- looking at it -----------------------------------------------------------------------------
 
@@ -395,7 +398,14 @@ class PeerConnection(Emitter):
             return False
         self._postponed = end
         self._seen = -1
+        self._stir()
         return True
+
+    def _stir(self) -> None:
+        """See to it that the next poll() looks at this connection, even among a thousand of one port."""
+        session = self._session
+        if isinstance(session, PeerSession) and session.woken is not None:
+            session.woken()
 
     def _deliver(self) -> None:
         """Call the callbacks of what has happened, in order; a poll() inside one of them leaves it to us."""
@@ -417,6 +427,7 @@ class PeerConnection(Emitter):
             self._is_delivering = False
             if self._calls or self._pending:
                 self._seen = -1  # what an exception has left behind is still to be told
+                self._stir()
 
     def _take(self) -> None:
         """Take what has happened until now; whatever comes later changes `activity` again."""
@@ -505,6 +516,10 @@ def poll(peers: Iterable[PeerConnection | Group], timeout: float = 0.0) -> None:
 
 
 def _poll_connections(peers: tuple[PeerConnection, ...], timeout: float) -> None:
+    roll = Roll.of(peers)
+    if roll is not None:
+        _poll_roll(roll, peers[0]._network, timeout)
+        return
     background = [peer._session for peer in peers if isinstance(peer._session, BackgroundSession)]
     if not background:
         _step(peers, timeout)
@@ -522,6 +537,30 @@ def _poll_connections(peers: tuple[PeerConnection, ...], timeout: float) -> None
     for peer in peers:
         if peer._session.activity != peer._seen:
             peer._deliver()
+
+
+def _poll_roll(roll: Roll, network: Network, timeout: float) -> None:
+    """Poll all connections of a port: what has happened to one has made it due, or a step finds it out."""
+    until = network.now() + timeout
+    stirred: dict[PeerConnection, None] = {}
+    is_over = False
+    while not is_over:
+        left = max(0.0, until - network.now())
+        is_over = not left
+        for transport in network.wait(roll.transports, left):
+            peer = roll.peer(transport)
+            if peer is not None:
+                peer._step()
+                if peer._session.activity != peer._seen:
+                    stirred[peer] = None
+                    is_over = True
+    waiting = deque(stirred)
+    try:
+        while waiting:
+            waiting.popleft()._deliver()
+    finally:
+        for peer in waiting:  # an exception of one's callback leaves the others for the next poll()
+            peer._stir()
 
 
 def wait_until_open(peers: Iterable[PeerConnection], timeout: float) -> bool:

@@ -45,6 +45,9 @@ packet of its own; a quarter of a smaller receive window."""
 
 _AT_ONCE = -math.inf
 
+_STUN = (b"\0", b"\1", b"\2", b"\3")
+"""First bytes of STUN messages (RFC 7983 section 7)."""
+
 _PEER_CLOSES = (sctp.AssociationState.SHUTDOWN_RECEIVED, sctp.AssociationState.SHUTDOWN_ACK_SENT)
 
 _LARGEST_DATAGRAM = 16_000
@@ -312,6 +315,11 @@ class PeerTransport(Gathering):
             for relayed, peer, packets in gatherer.receive(local, remote, datagrams, now):
                 self._receive_from_peer(relayed, peer, packets, now)
         else:
+            if len(datagrams) == 1 and datagrams[0][:1] in _STUN and self._agent is not None:
+                # All that an idle connection gets.
+                self._agent.receive(datagrams, local, remote, now)
+                self._pump_checks(self._agent)
+                return
             self._receive_from_peer(local, remote, datagrams, now)
         self._pump()
 
@@ -366,9 +374,13 @@ class PeerTransport(Gathering):
         if self._soonest() > now:  # take_packets() is, nothing else
             self.deadline = _AT_ONCE
             return
-        for layer in self._layers():
-            if layer is not None and layer.deadline <= now:
-                layer.handle_timeout(now)
+        agent = self._agent
+        due = [layer for layer in self._layers() if layer is not None and layer.deadline <= now]
+        for layer in due:
+            layer.handle_timeout(now)
+        if agent is not None and due == [agent] and now < self._own_deadline():
+            self._pump_checks(agent)
+            return
         if self._revival_deadline is not None and self._revival_deadline <= now:
             self._end(ConnectionState.FAILED, self.reason)
         if self._connect_deadline <= now:
@@ -458,14 +470,18 @@ class PeerTransport(Gathering):
 
     def _soonest(self) -> float:
         """Find the deadline that comes first of our own and of the layers."""
+        deadline = self._own_deadline()
+        for layer in self._layers():
+            if layer is not None and (due := layer.deadline) < deadline:
+                deadline = due
+        return deadline
+
+    def _own_deadline(self) -> float:
         deadline = min(self._connect_deadline, self._close_deadline)
         if self._revival_deadline is not None and self._revival_deadline < deadline:
             deadline = self._revival_deadline
         if self._half_closed:
             deadline = min(deadline, *self._half_closed.values())
-        for layer in self._layers():
-            if layer is not None and (due := layer.deadline) < deadline:
-                deadline = due
         return deadline
 
     def _layers(self) -> tuple[_Timed | None, ...]:
@@ -546,6 +562,16 @@ class PeerTransport(Gathering):
                 self._set_up_stream(channel_event.channel)
         if self._events:
             self.activity += 1
+
+    def _pump_checks(self, agent: ice.Agent) -> None:
+        """Do as _pump() where only ICE had something to do: of a check of consent nothing comes."""
+        if self.deadline != _AT_ONCE:
+            self._wake()
+        events = agent.take_events()
+        if events:
+            for event in events:
+                self._on_ice(event)
+            self._pump()
 
     def _take_ice_events(self) -> None:
         if self._agent is not None:

@@ -34,7 +34,8 @@ def test_consent_requests_are_four_to_six_seconds_apart() -> None:
     intervals = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert 3.999 <= min(intervals) < 4.2
     assert 5.8 < max(intervals) <= 6.001
-    assert sum(intervals) / len(intervals) == pytest.approx(5.0, abs=0.15)
+    # Who is asked after 4 s asks too: the mean is that of the sooner of two.
+    assert sum(intervals) / len(intervals) == pytest.approx(4.67, abs=0.15)
     ids = [packet.message.transaction_id for _, packet in link.sent_by(link.a) if packet.is_request]
     assert len(set(ids)) == len(ids)
     assert link.a.stats.retransmissions == 0

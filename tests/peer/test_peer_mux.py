@@ -194,6 +194,60 @@ def test_connections_in_the_background_share_a_port(mux: UdpMux) -> None:
     assert run(peers, lambda: mux.connection_count == 0)
 
 
+def test_every_signal_comes_though_only_the_port_is_polled(mux: UdpMux) -> None:
+    """All connections of a port, and no others, are polled without a look at each."""
+    calls, _ = connected(mux, 4)
+    servers = [call.server for call in calls]
+    clients = [call.client for call in calls]
+
+    def run_both(until: Callable[[], bool]) -> None:
+        for _ in range(2_000):
+            poll(servers, 0.002)
+            poll(clients, 0.002)
+            if until():
+                return
+        raise AssertionError("not reached")
+
+    told: list[Any] = []
+    servers[0].data_channel_received.connect(lambda channel: told.append(channel.get_label()))
+    clients[0].create_data_channel("late")
+    run_both(lambda: told == ["late"])
+    for number, server in enumerate(servers):
+        server.connection_state_changed.connect(lambda state, number=number: told.append((number, state)))
+    servers[1].abort()  # outside of poll(): the signal comes from the next one
+    poll(servers)
+    assert told == ["late", (1, PeerConnection.STATE_CLOSED)]
+    left = [servers[0], *servers[2:]]
+    clients[2].close()
+    clients[3].close()
+    for each in (servers[2], servers[3]):
+        each.connection_state_changed.connect(lambda _: 1 / 0)
+    errors = 0
+    for _ in range(2_000):
+        poll(clients, 0.002)
+        try:
+            poll(left, 0.002)
+        except ZeroDivisionError:
+            errors += 1
+        if len(told) == 4:
+            break
+    assert (errors, {number for number, _ in told[2:]}) == (2, {2, 3})
+
+
+def test_a_poll_of_a_port_notices_who_comes_and_goes(mux: UdpMux) -> None:
+    calls, peers = connected(mux, 2)
+    servers = [call.server for call in calls]
+    poll(servers)
+    more, others = connected(mux, 1)
+    exchange(calls + more, peers + others)
+    servers.append(more[0].server)
+    poll(servers)
+    del more, others, servers[2]
+    gc.collect()
+    poll(servers)
+    exchange(calls, peers)
+
+
 def test_two_ports_and_own_sockets_in_one_poll(mux: UdpMux) -> None:
     with UdpMux(bind_addresses=LOOPBACK) as other:
         calls, peers = connected(mux, 2)
