@@ -124,6 +124,11 @@ class _Question:
     remote: Address
     is_pending: bool = True
 
+    @property
+    def is_open(self) -> bool:
+        """Whether something may come of it soon."""
+        return self.is_pending or (isinstance(self.client, Client) and self.client.is_in_doubt)
+
 
 class Gatherer:
     """All questions to all servers, each with its own time: none waits for another.
@@ -166,6 +171,7 @@ class Gatherer:
         self._streams: dict[Address, _Question] = {}
         self._stream_requests: list[StreamRequest] = []
         self._asked: set[tuple[int, Address, Address]] = set()
+        self._replaceable: set[tuple[Address, Address]] = set()
         self._stream_count = 0
         self._has_to_ask = False
         self._lookups_end = math.inf
@@ -196,6 +202,29 @@ class Gatherer:
             self.is_done = False
             alive = {question.remote for question in self._streams.values()}
             self._asked = {each for each in self._asked if each[1] is not _ANY or each[2] in alive}
+        self._update()
+
+    def ask_again(self) -> None:
+        """Ask anew who has failed, and who sees us where: ICE restarts, perhaps behind another NAT.
+
+        Relays stay, if their servers say that they are still there; others are asked for once more.
+        Source: RFC 8445 section 9.
+        """
+        for question in list(self._questions.values()):
+            if isinstance(question.client, BindingClient):
+                question.client.close()
+                self._drop(question, "it is asked anew")
+            else:
+                question.client.verify()
+        alive = {(question.local, question.remote) for question in self._questions.values()}
+        self._replaceable = alive
+        streams = {question.remote for question in self._streams.values()}
+        self._asked = {
+            each for each in self._asked if each[1:] in alive or (each[1] is _ANY and each[2] in streams)
+        }
+        self.is_done = False
+        self.has_packets = True
+        self._has_to_ask = True
         self._update()
 
     def remove_base(self, base: Address) -> None:
@@ -364,13 +393,9 @@ class Gatherer:
             for ip in self._addresses.get(server.url.host, ()):
                 remote = (ip, server.url.port)
                 if server.url.transport == "udp":
-                    useless = (
-                        {"relay"}
-                        if not server.url.is_turn
-                        else set()
-                        if self._wants_reflexive
-                        else {"mapped"}
-                    )
+                    useless = set() if server.url.is_turn else {"relay"}
+                    if not self._wants_reflexive:
+                        useless.add("mapped")
                     bases = [
                         base
                         for base, use in self._bases.items()
@@ -456,9 +481,19 @@ class Gatherer:
                     self._conclude(question)
                     self._drop(question, reason)
                     self._fail(question.server, question.local, code, reason)
+                    self._replace(question)
                 case turn.Closed():
                     self._conclude(question)
                     self._drop(question, "given back")
+
+    def _replace(self, question: _Question) -> None:
+        """Ask once more for a relay that is found lost after a restart of ICE."""
+        key = (question.local, question.remote)
+        if key in self._replaceable:
+            self._replaceable = self._replaceable - {key}
+            self._asked = {each for each in self._asked if each[1:] != key}
+            self.is_done = False
+            self._has_to_ask = True
 
     def _redirect(self, question: _Question, address: Address, now: float) -> None:
         """Ask the server that the first one names; it may not name another (RFC 8489 section 10)."""
@@ -501,7 +536,7 @@ class Gatherer:
             not self.is_done
             and self._bases_ended
             and not self._unresolved
-            and not any(question.is_pending for question in questions)
+            and not any(question.is_open for question in questions)
         ):
             self.is_done = True
             self._events.append(Gathered())

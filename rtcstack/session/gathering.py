@@ -300,7 +300,9 @@ class Gathering:
             self._set_gathering_state(GatheringState.COMPLETE)
 
     def _gather_again(self, agent: ice.Agent) -> None:
-        """Announce our candidates under fresh credentials: the sockets and relays are still there."""
+        """Announce our candidates under fresh credentials, and see whether servers see us elsewhere now."""
+        if self._gatherer is not None:
+            self._gatherer.ask_again()
         if self.gathering_state is GatheringState.COMPLETE:
             self._set_gathering_state(GatheringState.GATHERING)
             if self._gatherer is None or self._gatherer.is_done:

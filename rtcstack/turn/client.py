@@ -118,6 +118,7 @@ class Client:
         self._give_up = Timer(options.timeout)
         """The allocation, or its deletion, has taken too long."""
         self._refresh = Timer(_LIFETIME)
+        self.is_in_doubt = False
         self._expiry = Timer(_LIFETIME)
         """The server has forgotten the allocation."""
         self._silence_ends = math.inf
@@ -157,6 +158,16 @@ class Client:
         if self._grants.permit(canonical_peer(peer_ip, self._family)) is None:
             self.drops.permission_overflow += 1
         self._note_wanted()
+
+    def verify(self) -> None:
+        """Ask at once whether the relay is still there: the server, or the NAT before us, may have restarted.
+
+        `is_in_doubt` until it has answered, or has not; where the relay is gone, Failed tells.
+        """
+        if self.state is _ALLOCATED and not self.is_in_doubt:
+            self.is_in_doubt = True
+            self._refresh.start(self._now, 0)
+            self.deadline = min(self.deadline, self._now)
 
     def bind_channel(self, peer: Address) -> None:
         """Get a channel to a peer, which costs 4 bytes a datagram instead of 36, and permit it.
@@ -413,6 +424,7 @@ class Client:
             self._events.append(AlternateServer(alternate, message.get(stun.ALTERNATE_DOMAIN)))
 
     def _conclude_refresh(self, answer: Answer, now: float) -> None:
+        self.is_in_doubt = False
         if answer.message is not None and answer.code == 0:
             self.stats.refreshes += 1
             self._prolong(answer.message, now)

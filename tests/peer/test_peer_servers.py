@@ -163,6 +163,18 @@ def test_a_server_that_forgets_its_relay_is_told_of() -> None:
     assert "relay udp" not in three.a.explain().partition("the peer's candidates")[0]
 
 
+def test_a_restart_replaces_a_relay_that_its_server_has_forgotten() -> None:
+    """RFC 8445 §9, RFC 8656 §7.3: nobody has noticed yet; the restart asks."""
+    three = Three([TURN], iceTransportPolicy="relay")
+    assert three.run(three.is_open)
+    three.server.allocations.clear()
+    three.a.restart_ice()
+    three.chat_a.put_packet(b"still here")
+    assert three.run(lambda: three.chat_b.get_available_packet_count() == 1, 60.0)
+    assert set(types(three.candidates)) == {"relay"}
+    assert len({line.split()[5] for line in three.candidates}) == 2
+
+
 def test_the_path_its_rtt_and_its_changes_are_told() -> None:
     three = Three([TURN])
     paths: list[tuple[str, str]] = []
