@@ -223,14 +223,14 @@ class OurSide:
 
     name = "rtcstack"
 
-    def __init__(self, *, background: bool = False) -> None:
+    def __init__(self, configuration: dict[str, Any] | None = None, *, background: bool = False) -> None:
         self.description: tuple[str, str] | None = None
         self.candidates: list[tuple[str, int, str]] = []
         self.channels: list[OurChannel] = []
         self.incoming: list[OurChannel] = []
         self.errors: list[str] = []
         self._history: list[str] = []
-        self._connection = rtcstack.PeerConnection(background=background)
+        self._connection = rtcstack.PeerConnection(configuration, background=background)
         self._connection.session_description_created.connect(self._on_description)
         self._connection.ice_candidate_created.connect(self._on_candidate)
         self._connection.data_channel_received.connect(self._on_channel)
