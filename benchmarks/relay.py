@@ -61,28 +61,31 @@ class Coturn:
         self._folder.cleanup()
 
 
-def send(pipe: Connection, seconds: float, url: str) -> Result:
+def send(pipe: Connection, seconds: float, url: str, offload: bool) -> Result:
     """Send through the relay at `url`; directly if it is empty."""
     server = {"urls": url, "username": "me", "credential": "secret"}
     relayed = {"iceServers": [server], "iceTransportPolicy": "relay"}
-    return send_ours(pipe, seconds, SIZE, {}, LOOPBACK | (relayed if url else {}))
+    return send_ours(pipe, seconds, SIZE, {}, {**LOOPBACK, **(relayed if url else {}), "offload": offload})
 
 
-def receive(pipe: Connection, seconds: float, url: str) -> Result:
+def receive(pipe: Connection, seconds: float, url: str, offload: bool) -> Result:
     """Receive from wherever it comes."""
-    return receive_ours(pipe, seconds, SIZE, {}, LOOPBACK)
+    return receive_ours(pipe, seconds, SIZE, {}, {**LOOPBACK, "offload": offload})
 
 
 def measure(seconds: float, rounds: int) -> dict[str, Any]:
-    """Take turns: direct, by UDP, by TCP. Returns medians by way."""
+    """Take turns: direct, direct with a call for each datagram as coturn makes, by UDP, by TCP.
+
+    Returns medians by way.
+    """
     coturn = Coturn()
-    runs: dict[str, list[dict[str, float]]] = {way: [] for way in ("direct", *RELAYED)}
+    runs: dict[str, list[dict[str, float]]] = {way: [] for way in ("direct", "one by one", *RELAYED)}
     try:
         for _ in range(rounds):
             for way, values in runs.items():
-                url = "" if way == "direct" else f"turn:127.0.0.1:{coturn.port}?transport={way}"
+                url = "" if way not in RELAYED else f"turn:127.0.0.1:{coturn.port}?transport={way}"
                 before, start = coturn.cpu(), time.perf_counter()
-                sent, received = run_pair(send, receive, seconds, url)
+                sent, received = run_pair(send, receive, seconds, url, way != "one by one")
                 megabytes = received["count"] * SIZE / 1e6
                 values.append(
                     {
@@ -98,7 +101,7 @@ def measure(seconds: float, rounds: int) -> dict[str, Any]:
         way: {name: statistics.median(value[name] for value in values) for name in values[0]}
         for way, values in runs.items()
     }
-    for way in RELAYED:
+    for way in ("one by one", *RELAYED):
         figures[way]["of_direct_percent"] = figures[way]["mb_per_s"] / figures["direct"]["mb_per_s"] * 100
     return figures
 

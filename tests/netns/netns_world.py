@@ -27,6 +27,8 @@ PEER = Path(__file__).with_name("netns_peer.py")
 SERVER = "203.0.113.10"
 UPSTREAM = "203.0.113.254"
 """Takes what goes to other networks, and forwards nothing: without a route coturn gives clients up."""
+SECOND = "203.0.113.11"
+"""The server's other address, by which it tells what a NAT does (RFC 5780)."""
 NATS = {
     "left-nat": ("203.0.113.1", "10.1.0"),
     "right-nat": ("203.0.113.2", "10.2.0"),
@@ -138,9 +140,9 @@ class World:
 
     # -- building ----------------------------------------------------------------------------------
 
-    def run(self, name: str, *command: str, given: str | None = None) -> None:
-        """Run a command in a namespace."""
-        subprocess.run(
+    def run(self, name: str, *command: str, given: str | None = None) -> str:
+        """Run a command in a namespace; returns what it says."""
+        done = subprocess.run(
             ["ip", "netns", "exec", self._prefix + name, *command],
             input=given,
             text=True,
@@ -148,6 +150,7 @@ class World:
             capture_output=True,
             timeout=20,
         )
+        return done.stdout
 
     def _add(self, name: str) -> None:
         subprocess.run(["ip", "netns", "add", self._prefix + name], check=True, timeout=20)
@@ -170,6 +173,7 @@ class World:
         self.run("core", "ip", "link", "set", "switch", "up")
         self.run("core", "ip", "address", "add", f"{UPSTREAM}/24", "dev", "switch")
         self._plug("server", SERVER)
+        self.run("server", "ip", "address", "add", f"{SECOND}/24", "dev", "wan")
         nats = ["left-nat", "right-nat", *(["spare-nat"] if has_spare else [])]
         for nat in nats:
             outside, inside = NATS[nat]
@@ -212,7 +216,13 @@ class World:
     def _start_server(self, folder: Path) -> None:
         command = ["ip", "netns", "exec", self._prefix + "server", "turnserver", "-n", "--no-cli", "--no-tls"]
         command += ["--no-dtls", "--lt-cred-mech", "--user=me:secret", "--realm=example.org"]
-        command += [f"--listening-ip={SERVER}", f"--relay-ip={SERVER}", "--log-file=stdout", "--simple-log"]
+        command += [
+            f"--listening-ip={SERVER}",
+            f"--listening-ip={SECOND}",
+            f"--relay-ip={SERVER}",
+            "--log-file=stdout",
+            "--simple-log",
+        ]
         command += [f"--userdb={folder}/turndb", f"--pidfile={folder}/pid"]
         with (folder / "turn.log").open("wb") as log:
             server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)

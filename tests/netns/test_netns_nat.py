@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
-from netns_world import BY_TCP, BY_UDP, STUN_ONLY, UPSTREAM, World
+from netns_world import BY_TCP, BY_UDP, SERVER, STUN_ONLY, UPSTREAM, World
 
 pytestmark = pytest.mark.netns
 
@@ -76,3 +78,21 @@ def test_a_host_whose_way_out_dies_goes_on_by_another(tmp_path: Path) -> None:
         assert "relay" not in world.path(left)
         world.cut("left-nat")
         world.exchange(left, right, "again", 60.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mapping"), [("", "endpoint-independent"), ("fully-random", "address-and-port-dependent")]
+)
+def test_the_doctor_knows_the_nat(tmp_path: Path, kind: str, mapping: str) -> None:
+    """RFC 5780 section 4: what a NAT of Linux does with ports, and whom it lets in."""
+    with World(tmp_path, left=kind) as world:
+        server = f"turn:{SERVER}"
+        options = ["--stun", f"stun:{SERVER}", "--turn", server, "--username", "me", "--credential", "secret"]
+        said = world.run("left", sys.executable, "-m", "rtcstack", "doctor", "--json", *options)
+        report = json.loads(said)
+        found = {each["name"]: each["data"] for each in report["findings"]}
+        assert report["ok"]
+        assert found["NAT mapping"]["mapping"] == mapping
+        assert found["NAT filtering"] == {"filtering": "address-and-port-dependent"}
+        assert found["hairpinning"] == {"hairpinning": False}
+        assert found["path MTU"]["mtu"] == 1500
