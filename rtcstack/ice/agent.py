@@ -361,6 +361,7 @@ class Agent:
             self._previous = current
             self._previous_ends = math.inf
         self._current = Generation(self._end)
+        self._current.succeed(current)
         self._end.candidates.forget_learned()
         self._local_ended = False
         self._announce_all()

@@ -55,6 +55,8 @@ class Generation:
         self.checklist = Checklist(end.options.max_pairs)
         self.selection = Selection(end, self.checklist, self.remote)
         self.valid: set[tuple[Address, Address]] = set()
+        self._former_ufrag = ""
+        self._former_valid: frozenset[tuple[Address, Address]] = frozenset()
         self.has_foreign_keys = False
         self.is_retired = False
         self._key = self.password.encode()
@@ -81,6 +83,17 @@ class Generation:
     def is_of(self, ufrag: str, password: str) -> bool:
         """Tell whether these are the peer's credentials."""
         return (self.remote_ufrag, self._remote_key) == (ufrag, password.encode())
+
+    def succeed(self, before: Generation) -> None:
+        """Take note of the generation before a restart: its peer may prove old paths with new credentials.
+
+        Chromium's connections outlive a restart: they ask with our new ufrag and password and with theirs of
+        before, and send data once they are answered. These paths have been checked from here, too, before.
+        """
+        if before.remote_ufrag:
+            self._former_ufrag, self._former_valid = before.remote_ufrag, frozenset(before.valid)
+        else:  # that restart came to nothing
+            self._former_ufrag, self._former_valid = before._former_ufrag, before._former_valid
 
     def set_remote_credentials(self, ufrag: str, password: str, *, lite: bool) -> None:
         """Take the peer's credentials."""
@@ -549,6 +562,9 @@ class Generation:
         """
         end, selection = self._end, self.selection
         if asked.remote_ufrag != self.remote_ufrag:
+            if asked.remote_ufrag == self._former_ufrag and (local, remote) in self._former_valid:
+                self.valid.add((local, remote))  # Chromium sends by its old ports with our new credentials.
+                return
             end.drops.foreign_ufrag += 1
             return
         selected = selection.pair

@@ -435,6 +435,29 @@ def test_the_other_network_after_a_restart() -> None:
     assert link.z.selected.remote_address == new
 
 
+def test_an_old_path_that_the_peer_proves_anew_carries_its_data() -> None:
+    """As Chromium does: its old port asks with our new credentials and its old ufrag, then sends there."""
+    new: Address = ("198.51.100.5", 5000)
+    link = connected()
+    old_ufrag = link.z.ufrag
+    link.filter = lambda packet: Z4 not in (packet.source, packet.destination)
+    link.z.remove_local(Z4)
+    link.z.restart()
+    link.z.add_local_address(new)
+    link.describe(link.a)
+    link.describe(link.z)
+    link.run(20.0)
+    assert link.a.selected is not None
+    assert link.a.selected.remote_address == new
+    assert not link.a.is_valid(A4, Z4)
+    link.a.receive([request(link.a, ufrag="stranger")], A4, Z4, link.now)
+    link.a.receive([request(link.a, ufrag=old_ufrag, key=b"guessed")], A4, Z4, link.now)
+    assert not link.a.is_valid(A4, Z4)
+    link.a.receive([request(link.a, ufrag=old_ufrag)], A4, Z4, link.now)
+    assert link.a.is_valid(A4, Z4)
+    assert link.a.selected.remote_address == new
+
+
 def test_restarts_under_loss() -> None:
     """RFC 8445 §9 with 30 % loss."""
     for seed in range(6):
