@@ -47,7 +47,7 @@ from rtcstack.sctp.parameters import (
     find_parameter,
     write_parameters,
 )
-from rtcstack.sctp.path_mtu import PathMtu
+from rtcstack.sctp.path_mtu import LARGEST_PACKET, PathMtu
 from rtcstack.sctp.receiver import Receiver
 from rtcstack.sctp.rto import RoundTripTime
 from rtcstack.sctp.send_queue import SendQueue
@@ -74,6 +74,9 @@ _LARGEST_ECHO = 1024
 """Bytes of a peer's chunk or HEARTBEAT that we give back to it."""
 _PROBE_DELAY = 0.5
 """Seconds after the handshake before larger packets are tried: the first data has the path to itself."""
+_CAUTIOUS_LARGEST = 1984
+"""Bytes of a packet to a peer that shows no sign of being one of ours, however much the path carries.
+Chromium reads DTLS into 2,048 bytes, and ends the connection over a record that holds more."""
 _LEAST_PROBE_TIME = 1.0
 """Seconds that a probe for the path MTU may take at least: nothing waits for it."""
 
@@ -412,7 +415,11 @@ class LifeCycle:
         self._heartbeat_due = now + self.options.heartbeat_interval
         if self._link is not None:
             features = self._link.agreement.features
-            self._path_mtu.start(now + _PROBE_DELAY, pads=features.interleaving or features.zero_checksum)
+            self._path_mtu.start(
+                now + _PROBE_DELAY,
+                pads=features.interleaving or features.zero_checksum,
+                largest=LARGEST_PACKET if features.interleaved_forward else _CAUTIOUS_LARGEST,
+            )
         self._set_state(ESTABLISHED)
         self._events.append(Established())
         if self._shutting_down:

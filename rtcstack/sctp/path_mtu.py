@@ -8,7 +8,7 @@ from collections.abc import Callable
 from rtcstack.sctp.chunks import Heartbeat, Pad
 from rtcstack.sctp.packet import HEADER_SIZE
 
-__all__ = ["PathMtu"]
+__all__ = ["LARGEST_PACKET", "PathMtu"]
 
 _MOST_PROBES = 3
 """Probes of one size that may be lost before it counts as too large (RFC 8899 section 5.1.2, MAX_PROBES)."""
@@ -18,6 +18,9 @@ _RAISE_AFTER = 600.0
 
 _PRECISION = 32
 """Bytes at which the search is close enough: another probe would cost more than it gains."""
+
+LARGEST_PACKET = 65_535
+"""Bytes of a packet in the largest datagram, and more."""
 
 _NONCE_SIZE = 16
 _HEARTBEAT_SIZE = 8 + _NONCE_SIZE
@@ -42,6 +45,7 @@ class PathMtu:
         "_base",
         "_info",
         "_is_searching",
+        "_largest",
         "_limit",
         "_losses",
         "_pads",
@@ -65,14 +69,18 @@ class PathMtu:
         self._losses = 0
         self._info = b""
         self._pads = True
+        self._largest = LARGEST_PACKET
         self._is_searching = False
 
-    def start(self, now: float, *, pads: bool = True) -> None:
+    def start(self, now: float, *, pads: bool = True, largest: int = LARGEST_PACKET) -> None:
         """Begin to search.
 
-        pads    whether PAD may be sent; False fills the HEARTBEAT.
+        pads        whether PAD may be sent; False fills the HEARTBEAT.
+        largest     bytes of a packet that the peer can take, whatever the path carries.
         """
         self._pads = pads
+        self._largest = largest & ~3
+        self._limit = min(self._limit, self._largest)
         self._is_searching = True
         self._search(now)
 
@@ -81,7 +89,7 @@ class PathMtu:
 
         Source: RFC 8899 section 4.9.
         """
-        self._limit = limit & ~3
+        self._limit = min(limit & ~3, self._largest)
         if self._is_searching:
             self._search(now)
 
