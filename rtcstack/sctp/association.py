@@ -392,6 +392,8 @@ class Association(LifeCycle):
                     continue
             i = self._receive_run(link, packets, i, at, now)
             at = 0
+            if link.sender.black_hole:
+                self._leave_black_hole(link, now)
         if self.state is not ESTABLISHED:
             self._go_on_shutting_down(now)
 
@@ -640,9 +642,7 @@ class Association(LifeCycle):
             link.reset.handle_timeout(now)
             link.sender.handle_timeout(now)
             if link.sender.black_hole:
-                link.sender.black_hole = False
-                if self._path_mtu.fall_back(now):
-                    self._narrow(link)
+                self._leave_black_hole(link, now)
             if now >= self._path_mtu.due:
                 self._probe_path(link, now)
             self._go_on_shutting_down(now)

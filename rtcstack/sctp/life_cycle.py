@@ -540,6 +540,12 @@ class LifeCycle:
         if link.sender.needs_fragments:
             self._events.append(PathNarrowed())
 
+    def _leave_black_hole(self, link: Link, now: float) -> None:
+        """Go back to packets that every path carries (RFC 8899 section 4.3)."""
+        link.sender.black_hole = False
+        if self._path_mtu.fall_back(now):
+            self._narrow(link)
+
     def _probe_path(self, link: Link, now: float) -> None:
         """Try a larger packet."""
         if not self._sends:

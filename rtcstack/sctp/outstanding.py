@@ -88,6 +88,7 @@ class Outstanding:
     flight       bytes of chunks that are in flight.
     delivered    bytes of chunks that the peer has said it has, in all.
     lost         bytes of chunks found lost since the owner last set it to 0.
+    in_vain      how often a chunk found lost has been sent, at most, since the owner last set it to 0.
     newly        bytes of chunks acknowledged by the last acknowledge().
     highest      the highest TSN that the peer has said it has.
     reordering   whether a chunk sent once has been acknowledged after a later one: the path reorders.
@@ -112,6 +113,7 @@ class Outstanding:
         "delivered",
         "flight",
         "highest",
+        "in_vain",
         "last_resent",
         "lost",
         "newest",
@@ -136,6 +138,7 @@ class Outstanding:
         self.flight = 0
         self.delivered = 0
         self.lost = 0
+        self.in_vain = 0
         self.newly = 0
         self.newest: Transmission = (-math.inf, 0, 0.0, 0.0, False)
         self.newest_tsn = initial_tsn - 1
@@ -349,6 +352,8 @@ class Outstanding:
         cost = record[COST]
         self.flight -= cost
         self.lost += cost
+        if record[COUNT] > self.in_vain:
+            self.in_vain = record[COUNT]
         limits = record[LIMITS]
         if limits is not None and record[COUNT] > limits.max_retransmits:
             self.abandon(tsn)

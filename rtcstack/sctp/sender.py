@@ -56,6 +56,10 @@ local network; on other paths a chunk never exceeds the base, so that it fits wh
 _BURST_BYTES = 65_000
 """Bytes that one fill_packets() builds at most: one GSO send, however large the packets."""
 
+_SENT_IN_VAIN = 4
+"""Sendings of one chunk, all lost, after which large packets may not arrive: what else is sent, and arrives,
+may put off T3-rtx for ever."""
+
 _LEAST_WINDOW = 4
 """Packets that may leave in each time-out, however slow a controller takes the path to be."""
 
@@ -116,7 +120,8 @@ class Sender:
         self.has_more = False
         """Whether only the limit of packets a call ended the last fill_packets()."""
         self.black_hole = False
-        """Whether two time-outs in a row say that large packets may not arrive; the owner resets it."""
+        """Whether two time-outs in a row, or one chunk that is lost again and again, say that large packets may not
+        arrive; the owner resets it."""
         self.forward_due = False
         """Whether a FORWARD-TSN is to be sent with the next packet."""
         self._forwarded = self.outstanding.advanced
@@ -321,6 +326,9 @@ class Sender:
         ):
             tolerance = 0.0
         self.loss_due = outstanding.find_lost(now + _SLACK, max(rtt.latest, 0.0), tolerance)
+        if outstanding.in_vain:
+            self.black_hole |= outstanding.in_vain >= _SENT_IN_VAIN
+            outstanding.in_vain = 0
 
     def _lost(self, now: float, flight_before: int, lost: int) -> None:
         if not self._recovering:
@@ -391,7 +399,7 @@ class Sender:
         self.rtt.back_off()
         outstanding.lose_all()
         self._timed_out_before = outstanding.next_tsn
-        outstanding.lost = 0
+        outstanding.lost = outstanding.in_vain = 0
         if flight_before and self.peer_window > 0:  # a closed window answers nothing about the path
             self._timeouts += 1
             self.congestion.on_timeout(now, flight_before, self._timeouts)
@@ -410,7 +418,7 @@ class Sender:
     def lose_all(self) -> None:
         """Send everything again; for the handshake, whose first data waits for the COOKIE ACK."""
         self.outstanding.lose_all()
-        self.outstanding.lost = 0
+        self.outstanding.lost = self.outstanding.in_vain = 0
 
     def take_back(self) -> None:
         """Put what was sent with the COOKIE ECHO back into the queue: something else will be agreed on.

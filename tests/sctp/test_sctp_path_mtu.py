@@ -109,6 +109,23 @@ def test_a_path_that_becomes_narrower_is_survived():
     assert PathNarrowed() not in path.events_a
 
 
+def test_a_black_hole_shows_while_small_packets_arrive():
+    """RFC 8899 section 4.3: what arrives of other messages must not put the discovery off."""
+    path = Path(1, options={"path_mtu_limit": 1412}, delay=0.02)
+    path.connect()
+    path.run(5.0)
+    assert path.a.snapshot().mtu == 1412
+    path.there.change(mtu=1200)
+    for tick in range(120):
+        path.a.send(1, 51, bytes(60), now=path.now)
+        if tick % 6 == 0:
+            path.a.send(2, 51, bytes(5000), now=path.now)
+        path.run(1 / 60)
+    assert path.run(0.5, until=lambda: path.a.total_buffered == 0)
+    assert path.a.snapshot().mtu == 1160
+    assert path.a.stats.retransmitted_chunks < 50
+
+
 @pytest.mark.parametrize("interleaving", [True, False])
 def test_chunks_fill_the_packets_of_a_path_that_carries_large_ones(interleaving):
     path = Path(1, options={"path_mtu_limit": 15_960, "interleaving": interleaving}, delay=0.001, mtu=15_960)
