@@ -120,8 +120,8 @@ class Sender:
         self.has_more = False
         """Whether only the limit of packets a call ended the last fill_packets()."""
         self.black_hole = False
-        """Whether two time-outs in a row, or one chunk that is lost again and again, say that large packets may not
-        arrive; the owner resets it."""
+        """Whether two time-outs in a row, or one chunk that is lost again and again, say that large packets
+        may not arrive; the owner resets it."""
         self.forward_due = False
         """Whether a FORWARD-TSN is to be sent with the next packet."""
         self._forwarded = self.outstanding.advanced
