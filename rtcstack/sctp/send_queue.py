@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
 from collections.abc import Iterable
 from heapq import heappop, heappush
@@ -88,17 +89,24 @@ class SendQueue:
     between
     messages, with it after each chunk.
 
+    A peer has to keep what it has of a message until the rest is there. So that those cut in turn do not fill
+    its window, a message of several chunks begins only while those that have begun take less than half of it.
+
     current     the stream whose turn it is, None if it has run empty.
     ready       the other streams with something to send, a heap by the time at which they are due.
     buffered    bytes of all streams accepted, and neither acknowledged nor abandoned.
     low         ids of streams whose amount has fallen to their threshold, in order; the owner empties it.
     packet_cost    bytes of the chunk that fills a packet.
+    most_begun     bytes of messages that have begun and not ended, at least 2: while there are so many, no
+                other one of several chunks begins.
     given_up    fates of partly sent messages whose time was over; the owner abandons their chunks and
                 empties it.
     """
 
     __slots__ = (
+        "_begun",
         "_order",
+        "_postponed",
         "_virtual_time",
         "buffered",
         "current",
@@ -107,6 +115,7 @@ class SendQueue:
         "interleaving",
         "largest_payload",
         "low",
+        "most_begun",
         "packet_cost",
         "ready",
         "stats",
@@ -122,6 +131,9 @@ class SendQueue:
         self.interleaving = False
         self.current: OutgoingStream | None = None
         self.ready: list[tuple[float, int, OutgoingStream]] = []
+        self.most_begun = sys.maxsize
+        self._begun = 0  # bytes of messages of which a part is cut off, as _weigh() counts them
+        self._postponed: list[OutgoingStream] = []  # streams that wait for it to fall to begin a message
         self._order = 0
         self._virtual_time = 0.0
         self.set_mtu(mtu)
@@ -174,6 +186,19 @@ class SendQueue:
         else:
             self._order += 1
             heappush(self.ready, (stream.finish, self._order, stream))
+
+    def _weigh(self, payload: bytes) -> int:
+        """Give the bytes for which a begun message counts: a very large one leaves room for another."""
+        return min(len(payload), self.most_begun // 2)
+
+    def _end(self, weight: int) -> None:
+        """Note that a begun message is cut to its end or dropped: others may begin."""
+        self._begun -= weight
+        if self._postponed and self._begun < self.most_begun:
+            for stream in self._postponed:
+                self._order += 1
+                heappush(self.ready, (stream.finish, self._order, stream))
+            self._postponed.clear()
 
     def _switch(self, stream: OutgoingStream) -> OutgoingStream:
         """Pass the turn on if another stream's next chunk is due before the next one of this stream."""
@@ -244,6 +269,10 @@ class SendQueue:
                 stream = self.current or self._next()
                 continue
             length = len(payload)
+            if length > largest and not offset and self._begun >= self.most_begun:
+                self._postponed.append(stream)
+                stream = self._next()
+                continue
             if not offset and length <= largest and length + header_size <= room:
                 part = payload
                 flags = WHOLE | unordered
@@ -297,6 +326,7 @@ class SendQueue:
                 messages.popleft()
                 if offset:
                     stream.offset = stream.fragment = 0
+                    self._end(self._weigh(payload))
                 # As in _finish_message(), without a call for each message.
                 if not interleaving:
                     if not unordered:
@@ -311,6 +341,8 @@ class SendQueue:
                 elif self.ready:
                     stream = self._switch(stream)
             else:
+                if not offset:
+                    self._begun += self._weigh(payload)
                 stream.offset = offset + length
                 stream.fragment += 1
                 if interleaving and self.ready:
@@ -374,6 +406,7 @@ class SendQueue:
         offset = stream.offset
         if offset:
             self._finish_message(stream, unordered)
+            self._end(self._weigh(payload))
         if isinstance(limits, Fate):
             self.stats.abandoned_messages += not limits.abandoned
             limits.abandoned = True
@@ -387,6 +420,7 @@ class SendQueue:
             else:
                 self.ready = [entry for entry in self.ready if entry[2] is not stream]
                 self.ready.sort()
+                self._postponed = [each for each in self._postponed if each is not stream]
 
     def discard_rest(self, fate: Fate) -> bool:
         """Drop what is unsent of a message that is given up; tell whether there was something.
@@ -458,6 +492,7 @@ class SendQueue:
             stream.buffered += stream.offset
             self.buffered += stream.offset
             stream.offset = stream.fragment = 0
+        self._end(self._begun)
         self.resume(
             [stream_id for stream_id, stream in self.streams.items() if stream.held is not None], True
         )

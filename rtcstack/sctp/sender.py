@@ -98,6 +98,7 @@ class Sender:
         # Windows count chunks, so their unit is what of them fills a packet.
         self.congestion = CONTROLLERS[options.congestion_control](queue.packet_cost, options.initial_window)
         self.peer_window = agreement.peer_window
+        queue.most_begun = max(agreement.peer_window // 2, 2)
         self.seed: int | None = None
         self._ports = options.local_port, options.remote_port
         self._zero_checksum = agreement.features.zero_checksum

@@ -72,3 +72,31 @@ def test_no_story_ends_badly(control, seed):
     path.a.shutdown(path.now)
     closed = AssociationState.CLOSED
     assert path.run(60, until=lambda: path.a.state is path.z.state is closed)
+
+
+@pytest.mark.parametrize("window", [300_000, 1 << 20])
+def test_messages_cut_in_turn_do_not_fill_the_peers_window(window):
+    """RFC 8260 §3: streams take turns, but a peer has to keep what it has of each message."""
+    path = Path(options={"receive_window": window}, delay=0.01, loss=0.01)
+    path.connect()
+    path.run(1)
+    messages = {stream: bytes([stream]) * 200_000 for stream in range(20)}
+    for stream, message in messages.items():
+        path.a.send(stream, 51, message, now=path.now)
+    assert path.run(60, until=lambda: len(path.at_z) == len(messages))
+    assert {stream: payload for stream, _, payload in path.at_z} == messages
+    assert path.a.state is AssociationState.ESTABLISHED
+
+
+def test_short_messages_pass_while_no_large_one_may_begin():
+    """RFC 8260 §1.2: a large message of one stream does not hold up those of another."""
+    path = Path(options={"receive_window": 1 << 20}, delay=0.01)
+    path.connect()
+    path.run(1)
+    for stream in range(20):
+        path.a.send(stream, 51, bytes(200_000), now=path.now)
+    path.run(0.1)
+    assert len(path.at_z) < 20
+    path.a.send(100, 51, b"short", now=path.now)
+    assert path.run(0.05, until=lambda: (100, 51, b"short") in path.at_z)
+    assert len(path.at_z) < 20
