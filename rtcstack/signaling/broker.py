@@ -67,12 +67,18 @@ class RedisBroker:
 
     Raises:
         ValueError: the URL cannot be read.
+        ModuleNotFoundError: the package redis is not installed.
     """
 
     def __init__(self, url: str, prefix: str = "rtcstack") -> None:
-        from redis.asyncio import Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
+        try:
+            from redis.asyncio import Redis
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "a cluster needs the package redis: pip install 'rtcstack[signaling,redis]'", name="redis"
+            ) from error
 
         self.name = os.urandom(8).hex()
         self._prefix = prefix

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import struct
 from collections.abc import Callable
 
+from rtcstack.errors import RTCError
 from rtcstack.multiplayer import TransferMode
 from rtcstack.signaling.lobby_peer import LobbyPeer, Packet
 
@@ -57,10 +59,12 @@ class Bot:
         self._send(CHAT, text.encode(), peer, TransferMode.RELIABLE)
 
     def _send(self, kind: int, payload: bytes, peer: int, mode: TransferMode) -> None:
+        """Send what can be sent: a peer that has just left, or takes nothing, does not end the dance."""
         if self.game.peers:
             self.game.set_target_peer(peer)
             self.game.transfer_mode = mode
-            self.game.put_packet(bytes((kind,)) + payload)
+            with contextlib.suppress(RTCError):
+                self.game.put_packet(bytes((kind,)) + payload)
 
     def _on_peer_connected(self, peer: int) -> None:
         self._tell(f"peer {peer} is connected")
@@ -91,10 +95,10 @@ class Bot:
         if kind == bytes((PING,)):
             self._send(PONG, payload, packet.peer, TransferMode.UNRELIABLE)
         elif kind == bytes((HELLO,)):
-            self.names[packet.peer] = payload.decode(errors="replace")[:24]
+            self.names[packet.peer] = _read_text(payload)[:24]
             self._tell(f"peer {packet.peer} is {self._name_of(packet.peer)}")
         elif kind == bytes((CHAT,)):
-            text = payload.decode(errors="replace")[:500]
+            text = _read_text(payload)[:500]
             self._tell(f"{self._name_of(packet.peer)}: {text}")
             self.say(self._answer(packet.peer, text.strip()), packet.peer)
 
@@ -109,3 +113,9 @@ class Bot:
                 pair = self.game.get_peer(peer)["connection"].get_stats().selected_pair
                 return f"the path to you is {pair}" if pair else "no path yet"
         return f"“{text}”, says {self._name_of(peer)}"
+
+
+def _read_text(payload: bytes) -> str:
+    """Read what somebody has written, without what would command a terminal."""
+    text = payload.decode(errors="replace")
+    return "".join(letter if letter.isprintable() else " " for letter in text)

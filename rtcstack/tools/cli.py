@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name not in ("websockets", "redis"):
             raise
-        parser.error(f"{error}: pip install 'rtcstack[signaling,redis]'")
+        parser.error(str(error))
 
 
 def _run_doctor(chosen: argparse.Namespace) -> int:

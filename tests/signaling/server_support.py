@@ -26,7 +26,7 @@ def run(story: Coroutine[Any, Any, Result]) -> Result:
 
     async def bounded() -> Result:
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 return await story
         finally:
             while _dialled:

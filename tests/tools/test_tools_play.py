@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -95,7 +96,7 @@ def test_the_server_logs_json_lines_and_stops_when_told() -> None:
         with urllib.request.urlopen(started["url"].replace("ws:", "http:") + "/healthz") as answer:
             assert answer.read() == b"ok\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         events = [json.loads(line)["event"] for line in process.stderr]
         assert events == ["stopping", "stopped"]
 
@@ -115,13 +116,75 @@ def test_play_says_where_and_the_bot_is_there() -> None:
         assert asyncio.run(visit()).data[1:] == b"Ferris"
 
 
+def test_a_ping_from_somebody_who_leaves_at_once_does_not_end_the_bot() -> None:
+    async def story() -> None:
+        async with Server(ServerOptions(port=0)) as server, await join(server.url) as game:
+            running = asyncio.create_task(Bot(game, "Ferris", lambda line: None).run())
+            for _ in range(2):
+                guest = await join(server.url, game.lobby)
+                guest.put_packet(bytes((PING,)) + b"12345678")
+                await guest.leave()
+            async with await join(server.url, game.lobby) as guest:
+                guest.put_packet(bytes((PING,)) + b"12345678")
+                answer = asyncio.create_task(packet_of(guest, PONG))
+                await asyncio.wait({running, answer}, return_when=asyncio.FIRST_COMPLETED)
+                assert not running.done()
+                assert answer.result().data[1:] == b"12345678"
+            await game.leave()
+            await running
+
+    asyncio.run(story())
+
+
+def test_what_the_bot_hears_cannot_command_the_terminal() -> None:
+    async def story() -> None:
+        lines: list[str] = []
+        async with (
+            Server(ServerOptions(port=0)) as server,
+            await join(server.url) as game,
+            await join(server.url, game.lobby) as guest,
+        ):
+            running = asyncio.create_task(Bot(game, "Ferris", lines.append).run())
+            guest.put_packet(bytes((HELLO,)) + b"\x1b]0;Eve\x07")
+            guest.put_packet(bytes((CHAT,)) + b"\x1b[2Jgone\r\n")
+            await packet_of(guest, CHAT)
+            await game.leave()
+            await running
+        assert any("gone" in line for line in lines)
+        assert all(line.isprintable() for line in lines)
+
+    asyncio.run(story())
+
+
+def test_a_package_that_is_missing_is_named_with_the_way_to_install_it() -> None:
+    program = """
+import sys
+from rtcstack.tools.cli import main
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name == self.name:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+for Missing.name, arguments in (("websockets", ["play"]), ("redis", ["signaling", "--redis", "redis://"])):
+    try:
+        main(arguments)
+    except SystemExit as error:
+        print(error.code)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "2"]
+    assert "a cluster needs the package redis: pip install 'rtcstack[signaling,redis]'\n" in done.stderr
+    assert "signaling needs the package websockets: pip install 'rtcstack[signaling]'\n" in done.stderr
+
+
 def test_a_port_in_use_and_a_bad_url_are_said(capsys: pytest.CaptureFixture[str]) -> None:
-    with program("signaling", "--port", "0", "--json") as process:
-        assert process.stderr is not None
-        port = json.loads(process.stderr.readline())["url"].rpartition(":")[2]
-        with program("signaling", "--port", port) as second:
-            _, errors = second.communicate(timeout=10)
-    assert second.returncode == 1
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with program("signaling", "--port", port) as process:
+            _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
     assert "cannot serve" in errors
     with pytest.raises(SystemExit):
         main(["signaling", "--redis", "nonsense"])

@@ -2,7 +2,7 @@
 
 import { ANSWER, CANDIDATE, OFFER } from "./signaling.js";
 
-// First byte of a packet; rtcstack/tools/play.py has the same.
+// First byte of a packet; rtcstack/tools/bot.py has the same.
 export const CHAT = 1, DOT = 2, PING = 3, PONG = 4, HELLO = 5, BULK = 6;
 
 const SAMPLE_MS = 500, SAMPLES = 80, PING_MS = 250, DOUBT_MS = 8000;
