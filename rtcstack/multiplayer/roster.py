@@ -114,7 +114,8 @@ class Roster:
 class EarlyPackets:
     """Relayed packets that overtook, on another channel, the notice of the peer that they come from.
 
-    most, most_bytes    what is kept at most.
+    most, most_bytes    what is kept at most; the oldest make room, for they may be the last of a peer that
+                        has left, and wait for nobody.
     """
 
     __slots__ = ("_bytes", "_most", "_most_bytes", "_packets")
@@ -125,12 +126,15 @@ class EarlyPackets:
         self._bytes = 0
 
     def keep(self, source: int, packet: bytes) -> bool:
-        """Keep a packet; False if there is no room."""
-        if len(self._packets) == self._most or self._bytes + len(packet) > self._most_bytes:
-            return False
+        """Keep a packet; False if others had to make room for it."""
         self._packets.append((source, packet))
         self._bytes += len(packet)
-        return True
+        had_room = True
+        while len(self._packets) > self._most or self._bytes > self._most_bytes:
+            _, oldest = self._packets.popleft()
+            self._bytes -= len(oldest)
+            had_room = False
+        return had_room
 
     def take(self, source: int) -> list[bytes]:
         """Take the packets of a peer, in order."""

@@ -400,6 +400,7 @@ class SceneMultiplayer:
         self._status = ConnectionStatus.DISCONNECTED
         if peer is not None:
             self._status = peer.get_connection_status()
+            self._is_client = _is_client(peer)
             peer.peer_connected.connect(self._on_connected)
             peer.peer_disconnected.connect(self._on_disconnected)
             for peer_id, info in peer.get_peers().items():
@@ -529,7 +530,7 @@ class SceneMultiplayer:
     def _check_status(self, peer: MultiplayerPeer) -> None:
         before, self._status = self._status, peer.get_connection_status()
         if self._status is not ConnectionStatus.DISCONNECTED:
-            self._is_client = peer.is_server_relay_supported() and peer.get_unique_id() != _SERVER
+            self._is_client = _is_client(peer)
             return
         if before is ConnectionStatus.DISCONNECTED:
             return
@@ -544,6 +545,8 @@ class SceneMultiplayer:
     def _on_connected(self, peer_id: int) -> None:
         if peer_id in self._roster:
             return  # taken over when the multiplayer peer was set, before its signal has come
+        # Also if the peer was polled on its own, and is lost again by the next poll() of the scene.
+        self._status = ConnectionStatus.CONNECTED
         if self.auth_callback is None:
             self._admit(peer_id)
             return
@@ -580,13 +583,7 @@ class SceneMultiplayer:
     @property
     def _relays(self) -> bool:
         """Whether we reach other clients through the server."""
-        peer = self._peer
-        return (
-            self.server_relay
-            and peer is not None
-            and peer.is_server_relay_supported()
-            and peer.get_unique_id() != _SERVER
-        )
+        return self.server_relay and self._peer is not None and _is_client(self._peer)
 
     # -- packets out -------------------------------------------------------------------------------
 
@@ -779,7 +776,7 @@ class SceneMultiplayer:
         elif source == self.get_unique_id():
             raise WireError("a relayed packet of our own")
         elif not self._early.keep(source, inner):
-            raise WireError("a packet of a peer that was not announced")
+            raise WireError("a packet too many of peers that were not announced")
 
     def _on_add_peer(self, peer_id: int) -> None:
         is_new = peer_id > _SERVER and peer_id not in self._players and peer_id != self.get_unique_id()
@@ -797,3 +794,7 @@ class SceneMultiplayer:
         if player is None or not player.is_relayed:
             raise WireError("the end of a peer that was not announced")
         self._roster.forget(peer_id)
+
+
+def _is_client(peer: MultiplayerPeer) -> bool:
+    return peer.is_server_relay_supported() and peer.get_unique_id() != _SERVER

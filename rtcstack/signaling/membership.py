@@ -23,6 +23,9 @@ _JOIN_TIMEOUT = 10.0
 _LOST = frozenset({1001, 1005, 1006, 1011, 1012, 1013, 1014})
 """Close codes that leave hope: the network failed, or the server goes away and may come back."""
 
+_MOST_MEMBERS = 4096
+"""Members that a server may announce: each becomes a connection."""
+
 _MOST_QUEUED = 1000
 """Messages that wait for a connection; with more the oldest are dropped."""
 
@@ -215,8 +218,10 @@ class Membership:
     def _follow(self, message: Message) -> None:
         match message.kind:
             case Kind.PEER_CONNECT:
-                self._announced.add(message.id)
-                if message.id not in self._known and message.id != self.id:
+                if message.id in self._known:
+                    self._announced.add(message.id)
+                elif message.id not in (0, self.id) and len(self._known) < _MOST_MEMBERS:
+                    self._announced.add(message.id)
                     self._known.add(message.id)
                     self._events.append(("peer_connected", message.id))
             case Kind.PEER_DISCONNECT:

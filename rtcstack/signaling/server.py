@@ -60,7 +60,7 @@ class ServerOptions:
     """How a server is reached, and whom it lets in."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; "0.0.0.0" or "::" for all."""
+    """Address to listen on; "0.0.0.0" for all of IPv4, "::" for all of IPv6, "" for both."""
     port: int = 9080
     """0 takes a free one."""
     tls_cert: str = ""

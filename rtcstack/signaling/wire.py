@@ -23,6 +23,9 @@ _PING_INTERVAL = 10.0
 _LARGEST_MESSAGE = 262_144
 """Bytes of a message that a server may send."""
 
+_MOST_UNTAKEN = 256
+"""Messages that may wait to be taken; with more the server has to wait, too."""
+
 
 class Wire:
     """One WebSocket; all of a process share one thread.
@@ -39,6 +42,7 @@ class Wire:
         self._options = options
         self._wake = wake
         self._received: deque[tuple[Any, ...]] = deque()
+        self._has_room = asyncio.Event()
         self._loop = _background_loop()
         self._connection: ClientConnection | None = None
         self._task = asyncio.run_coroutine_threadsafe(self._run(), self._loop)
@@ -48,6 +52,8 @@ class Wire:
         received = []
         while self._received:
             received.append(self._received.popleft())
+        if received:
+            self._loop.call_soon_threadsafe(self._has_room.set)
         return received
 
     def send(self, text: str) -> None:
@@ -80,6 +86,9 @@ class Wire:
         self._put("opened")
         try:
             while True:
+                while len(self._received) >= _MOST_UNTAKEN:
+                    self._has_room.clear()
+                    await self._has_room.wait()
                 data = await self._connection.recv()
                 if isinstance(data, str):
                     self._put("text", data)
@@ -101,10 +110,9 @@ class Wire:
             await connection.send(text)
 
     def _close(self) -> None:
-        if self._connection is None:
-            self._task.cancel()
-        else:
+        if self._connection is not None:
             _keep(self._loop.create_task(self._connection.close()))
+        self._task.cancel()
 
 
 def _explain(url: str, error: Exception) -> tuple[int, str]:

@@ -44,7 +44,9 @@ _TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the server to a command."""
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 or :: for all")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 or :: for all of a family"
+    )
     parser.add_argument("--port", type=int, default=9080)
     parser.add_argument("--redis", metavar="URL", default="", help="make one cluster of several servers")
     parser.add_argument("--tls-cert", metavar="FILE", default="", help="speak TLS only; SIGHUP reads it anew")

@@ -19,6 +19,7 @@ def test_the_examples_of_the_page_run(capsys):
         "77 says hello",
         "the server hears hello",
         "Vector2(x=3.0, y=4.0)",
+        "each has heard 2 2 2",
         "1.5",
         "77 has left",
     ]

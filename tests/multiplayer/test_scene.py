@@ -378,11 +378,11 @@ def test_relayed_packets_that_overtake_the_notice_of_their_sender_wait_for_it():
         play.inject_later(1, 2, write_sys(3, 7, b"\3" + bytes([number & 0xFF])))
     play.settle()
     assert play.take_said() == {}
-    assert play.scenes[2].dropped["a packet of a peer that was not announced"] == 44
+    assert play.scenes[2].dropped["a packet too many of peers that were not announced"] == 44
     play.inject(1, 2, write_sys(1, 7))
     said = play.take_said()[2]
     assert said[0] == ("peer_connected", 7)
-    assert [each[2][0] for each in said[1:]] == [number & 0xFF for number in range(256)]
+    assert [each[2][0] for each in said[1:]] == [number & 0xFF for number in range(44, 300)]
 
 
 def test_peers_that_are_there_already_are_taken_over():
@@ -406,6 +406,44 @@ def test_a_call_that_one_peer_cannot_take_reaches_the_others():
     assert len(play.take_calls()[1]) == 1
     play.settle()
     assert len(play.take_calls()[3]) == 1
+
+
+def test_the_last_packets_of_peers_that_have_left_do_not_crowd_out_those_of_newcomers():
+    play = Play(2).connect()
+    play.take_said()
+    for _ in range(300):
+        play.inject_later(1, 2, write_sys(3, 6, b"\3" + bytes(1000)))
+    play.inject_later(1, 2, write_sys(3, 7, b"\3first"))
+    play.settle()
+    play.inject(1, 2, write_sys(1, 7))
+    assert play.take_said()[2] == [("peer_connected", 7), ("peer_packet", 7, b"first")]
+
+
+def test_a_server_that_is_lost_before_the_first_poll_of_the_scene_is_told():
+    play = Play(2).connect()
+    scene = SceneMultiplayer(play.game.peers[2])
+    said = []
+    scene.connected_to_server.connect(lambda: said.append("connected"))
+    scene.connection_failed.connect(lambda: said.append("failed"))
+    scene.server_disconnected.connect(lambda: said.append("disconnected"))
+    play.game.peers[1].close()
+    play.settle()  # polls the peer, but not this scene of it
+    assert play.game.peers[2].get_connection_status() == MultiplayerPeer.CONNECTION_DISCONNECTED
+    scene.poll()
+    assert said == ["connected", "disconnected"]
+
+
+def test_a_server_that_came_and_went_between_two_polls_was_connected():
+    play = Play(2)
+    scene = SceneMultiplayer(play.game.peers[2])
+    said = []
+    scene.connection_failed.connect(lambda: said.append("failed"))
+    scene.server_disconnected.connect(lambda: said.append("disconnected"))
+    play.connect()
+    play.game.peers[1].close()
+    play.settle()
+    scene.poll()
+    assert said == ["disconnected"]
 
 
 def test_another_peer_starts_from_nothing():

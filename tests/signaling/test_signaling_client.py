@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from server_support import ServerThread
+from websockets.sync.server import ServerConnection, serve
 
 import rtcstack
 from rtcstack.errors import InvalidParameter, InvalidState
 from rtcstack.signaling import Client
 from rtcstack.signaling.membership import State
+from rtcstack.signaling.wire import Wire
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def server() -> Iterator[ServerThread]:
 
 
 def poll_until(clients: list[Client], is_done: Callable[[], object]) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not is_done():
         assert time.monotonic() < until, clients
         rtcstack.poll(clients, 0.1)
@@ -104,6 +107,30 @@ def test_a_lobby_that_is_none_and_a_token_that_is_missing_are_said() -> None:
     assert "HTTP 401" in stranger.close_reason
     assert (guest.close_code, guest.close_reason) == (4000, "Lobby does not exists")
     server.stop()
+
+
+def test_a_server_that_talks_while_nobody_polls_has_to_wait() -> None:
+    def talk(connection: ServerConnection) -> None:
+        for number in range(2000):
+            connection.send(str(number))
+
+    enough = threading.Semaphore(0)
+    with serve(talk, "127.0.0.1", 0) as talker:
+        thread = threading.Thread(target=talker.serve_forever)
+        thread.start()
+        wire = Wire(f"ws://127.0.0.1:{talker.socket.getsockname()[1]}", {}, enough.release)
+        heard: list[tuple[object, ...]] = []
+        while not heard or heard[-1][0] != "closed":
+            for _ in range(200 if len(heard) < 1000 else 1):
+                assert enough.acquire(timeout=60)
+            taken = wire.take()
+            assert len(taken) <= 257
+            heard += taken
+        talker.shutdown()
+        thread.join()
+    assert heard[:2] == [("opened",), ("text", "0")]
+    assert heard[-2:] == [("text", "1999"), ("closed", 1000, "")]
+    assert len(heard) == 2002
 
 
 def test_misuse_is_said_at_once() -> None:

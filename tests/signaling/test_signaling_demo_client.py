@@ -122,7 +122,7 @@ def server() -> Iterator[ServerThread]:
 
 
 def poll_until(clients: list[DemoClient], is_true: Callable[[], object], *others: Matchmaker) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not is_true():
         assert time.monotonic() < until
         for client in clients:

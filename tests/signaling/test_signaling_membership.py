@@ -99,6 +99,16 @@ def test_what_a_server_should_not_say_is_ignored() -> None:
     assert stay.membership.id == 77
 
 
+def test_a_server_that_announces_without_end_is_not_believed() -> None:
+    stay = joined()
+    stay.hear(Message(Kind.PEER_CONNECT, 0), *[Message(Kind.PEER_CONNECT, 100 + n) for n in range(5000)])
+    told = stay.told()
+    assert len(told) == 4095  # and peer 1
+    assert told[0] == ("peer_connected", 100)
+    stay.hear(Message(Kind.PEER_DISCONNECT, 100), Message(Kind.PEER_CONNECT, 9999))
+    assert stay.told() == [("peer_disconnected", 100), ("peer_connected", 9999)]
+
+
 def test_candidates_are_written_as_the_demo_does_and_their_end_is_not_sent() -> None:
     stay = joined()
     stay.membership.send_candidate(1, "0", 0, "candidate:x")
