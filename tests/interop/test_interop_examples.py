@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from peers.chromium_peer import FLAGS
-from playwright.sync_api import sync_playwright
 
 pytestmark = pytest.mark.interop
 
@@ -39,6 +37,10 @@ def address() -> Iterator[str]:
 
 
 def test_a_page_talks_to_the_program(address: str):
+    # What the other tests can do without is imported here.
+    from peers.chromium_peer import FLAGS
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         executable = shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=executable, headless=True, args=FLAGS)
