@@ -1,6 +1,6 @@
 """Two people chat, each at a terminal: what one types, the other reads.
 
-python chat.py listen                   # on one machine
+python chat.py listen 192.168.1.23      # on one machine, which has this address
 python chat.py call 192.168.1.23        # on the other
 """
 
@@ -12,7 +12,7 @@ import sys
 
 from handshake import answered_by, offered_to
 
-from rtcstack import aio
+from rtcstack import RTCError, aio
 
 
 async def show(channel: aio.DataChannel) -> None:
@@ -50,4 +50,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except (OSError, RTCError) as error:  # nobody listens there, the other side has left, ...
+        sys.exit(str(error))

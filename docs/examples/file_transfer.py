@@ -1,7 +1,7 @@
 """A file goes from one machine to another, with progress, back-pressure and a hash at the end.
 
-python file_transfer.py receive incoming/               # on one machine
-python file_transfer.py send holiday.mp4 192.168.1.23   # on the other
+python file_transfer.py receive incoming/ 192.168.1.23   # on one machine, which has this address
+python file_transfer.py send holiday.mp4 192.168.1.23    # on the other
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from handshake import answered_by, offered_to
 
-from rtcstack import aio
+from rtcstack import RTCError, aio
 
 PIECE = 65_536
 """Bytes of one message: every WebRTC peer takes that much."""
@@ -99,4 +99,7 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    try:
+        sys.exit(asyncio.run(main()))
+    except (OSError, RTCError) as error:  # nobody listens there, no such folder, the other side has left, ...
+        sys.exit(str(error))

@@ -14,7 +14,7 @@ from rtcstack.aio.waiting import Waiters
 from rtcstack.configuration import read_channel_options, read_configuration
 from rtcstack.datachannel import Channel, ChannelClosed, ChannelReceived
 from rtcstack.diagnostics import observe
-from rtcstack.errors import RTCError
+from rtcstack.errors import InvalidState, RTCError
 from rtcstack.log import next_tag
 from rtcstack.net import OsNetwork, UdpMux
 from rtcstack.sdp import SignalingState
@@ -109,7 +109,7 @@ class PeerConnection:
         self._channels: dict[Channel, DataChannel] = {}
         self._incoming: deque[DataChannel] = deque()
         self._candidates: deque[Candidate] = deque()
-        self._description = Description("", "")
+        self._description = self._before_offer = Description("", "")
         self._proposals: deque[str] = deque(maxlen=1)
         self._waiters = Waiters()
         self._listeners: list[deque[Happening]] = []
@@ -144,9 +144,12 @@ class PeerConnection:
         trickle     False waits for all candidates and puts them into the description.
 
         Raises:
-            InvalidState: no channel was created, an offer is pending, or the connection is closed.
+            InvalidState: no channel was created, an offer is pending, or the connection is closed; or, while
+                it waited, the offer was taken back, by rollback() or because the other side's was answered.
         """
+        before = self._description
         self._session.create_offer(restart_ice=restart_ice)
+        self._before_offer = before
         return await self._described(trickle=trickle)
 
     async def answer(
@@ -158,7 +161,8 @@ class PeerConnection:
         trickle     False waits for all candidates and puts them into the answer.
 
         Raises:
-            SdpError, InvalidState: the offer cannot be read, or does not fit; nothing has changed.
+            SdpError, InvalidState: the offer cannot be read, or does not fit; nothing has changed.  Or the
+                connection was closed while the answer waited for its candidates.
         """
         sdp = offer if isinstance(offer, str) else offer[1]
         self._session.set_remote_description("offer", sdp, self._network.now())
@@ -183,6 +187,7 @@ class PeerConnection:
             InvalidState: there is none.
         """
         self._session.set_local_description("rollback", "")
+        self._description = self._before_offer
         self._stepped()
 
     def add_candidate(self, candidate: Candidate | tuple[str, int, str] | str) -> None:
@@ -195,13 +200,16 @@ class PeerConnection:
         self._driver.wake()
 
     async def candidates(self) -> AsyncIterator[Candidate]:
-        """Iterate over our candidates, as they are found; ends when all are known."""
+        """Iterate over our candidates, as they are found; ends when all are known.
+
+        A restart, or an answer in place of our own offer, brings more: iterate again after each description.
+        """
         while True:
             await self._waiters.until(
                 lambda: (
                     self._candidates
                     or self._session.gathering_state is GatheringState.COMPLETE
-                    or self._is_over
+                    or self._session.is_over
                 )
             )
             if not self._candidates:
@@ -265,7 +273,7 @@ class PeerConnection:
     async def _listen(self, happened: deque[Happening]) -> AsyncIterator[Happening]:
         try:
             while True:
-                await self._waiters.until(lambda: happened or self._is_over)
+                await self._waiters.until(lambda: happened or self._session.is_over)
                 if not happened:
                     return
                 yield happened.popleft()
@@ -342,12 +350,22 @@ class PeerConnection:
             self._driver.gather()
         self._take_events()
         self._driver.wake()
-        if not trickle:
-            await self._waiters.until(
-                lambda: self._session.gathering_state is GatheringState.COMPLETE or self._is_over
+        description = self._description
+        if trickle:
+            return description
+        await self._waiters.until(
+            lambda: (
+                self._session.gathering_state is GatheringState.COMPLETE
+                or self._session.is_over
+                or self._description is not description
             )
-            return self.local_description
-        return self._description
+        )
+        if self._session.is_over:
+            raise InvalidState(f"there is no connection: {self._session.reason}")
+        if self._description is not description:
+            raise InvalidState(f"the {description.type} was taken back while it waited for its candidates")
+        self._candidates.clear()  # they are in the description
+        return self.local_description
 
     def _stepped(self) -> None:
         """Tell those who wait, after the transport has done something."""

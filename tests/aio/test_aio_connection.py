@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import weakref
-from collections.abc import AsyncIterator, Coroutine
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import uvloop
 
-from rtcstack import Closed, InvalidState, MessageTooLarge, RTCError, SdpError
+import rtcstack
+from rtcstack import ChannelState, Closed, InvalidState, MessageTooLarge, RTCError, SdpError
 from rtcstack.aio import (
     ConnectionStateChanged,
     DataChannel,
@@ -36,10 +39,12 @@ class NoReaders(asyncio.SelectorEventLoop):
 
 
 def run(
-    test: Coroutine[Any, Any, None], loop: type[asyncio.AbstractEventLoop] = asyncio.SelectorEventLoop
+    test: Coroutine[Any, Any, None],
+    loop: type[asyncio.AbstractEventLoop] = asyncio.SelectorEventLoop,
+    within: float = 20.0,
 ) -> None:
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(asyncio.wait_for(test, 20))
+        runner.run(asyncio.wait_for(test, within))
 
 
 @asynccontextmanager
@@ -332,6 +337,147 @@ def test_an_offer_can_be_taken_back_and_a_path_be_looked_for_anew() -> None:
             assert "host" in a.explain()
 
     run(test())
+
+
+@pytest.fixture
+def silent_server() -> Iterator[dict[str, Any]]:
+    """A configuration with a STUN server that never answers, so that gathering takes its time."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        yield {**LOCAL, "iceServers": [{"urls": f"stun:127.0.0.1:{server.getsockname()[1]}"}]}
+
+
+def test_an_offer_that_is_taken_back_while_it_waits_for_candidates_says_so(
+    silent_server: dict[str, Any],
+) -> None:
+    """RFC 8829 §4.1.10.2: the other side's offer takes its place, and the answer is not given out as ours."""
+
+    async def test() -> None:
+        async with PeerConnection(silent_server) as a, PeerConnection(LOCAL) as b:
+            for peer in (a, b):
+                peer.create_data_channel("chat", CHAT)
+            waiting = asyncio.create_task(a.offer(trickle=False))
+            await asyncio.sleep(0)
+            a.rollback()
+            assert a.local_description == ("", "")
+            with pytest.raises(InvalidState, match="offer was taken back"):
+                await waiting
+
+            waiting = asyncio.create_task(a.offer(trickle=False))
+            await asyncio.sleep(0)
+            answer = await a.answer(await b.offer(trickle=False))
+            with pytest.raises(InvalidState, match="offer was taken back"):
+                await waiting
+            assert answer.type == a.local_description.type == "answer"
+            await b.accept(answer)
+            b.add_candidate(await anext(a.candidates()))
+            await asyncio.gather(a.connected(), b.connected())
+
+    run(test())
+
+
+def test_no_description_is_given_out_once_the_connection_is_closed(silent_server: dict[str, Any]) -> None:
+    async def test() -> None:
+        peer = PeerConnection(silent_server)
+        peer.create_data_channel("chat", CHAT)
+        waiting = asyncio.create_task(peer.offer(trickle=False))
+        await asyncio.sleep(0)
+        peer.abort()
+        with pytest.raises(InvalidState, match="no connection"):
+            await waiting
+
+    run(test())
+
+
+Got = TypeVar("Got")
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_wait_may_be_cancelled_at_any_time_and_begun_anew(turns: int) -> None:
+    """Nothing is lost, taken twice or out of order, however impatient the application is."""
+    cancelled = 0
+
+    async def impatiently(wait: Callable[[], Awaitable[Got]]) -> Got:
+        nonlocal cancelled
+        while True:
+            task = asyncio.ensure_future(wait())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            try:
+                return await task
+            except asyncio.CancelledError:
+                cancelled += 1
+
+    async def test() -> None:
+        async with PeerConnection({**LOCAL, "send_buffer": 1_000_000}) as a, PeerConnection(LOCAL) as b:
+            chat = a.create_data_channel("chat")
+            answer = await b.answer(await a.offer())
+            await a.accept(answer)
+            a.add_candidate(await impatiently(lambda: anext(b.candidates())))
+            b.add_candidate(await impatiently(lambda: anext(a.candidates())))
+            incoming = await impatiently(lambda: anext(b.channels()))
+            await impatiently(chat.opened)
+            await impatiently(b.connected)
+
+            async def send() -> None:
+                for number in range(40):
+                    await impatiently(lambda number=number: chat.send(bytes([number]) * 200_000))
+                await impatiently(chat.drained)
+                chat.close()
+
+            sending = asyncio.create_task(send())
+            for number in range(40):
+                assert await impatiently(incoming.receive) == bytes([number]) * 200_000
+            assert await impatiently(incoming.closed)
+            await sending
+            closing = asyncio.create_task(a.close())
+            assert await impatiently(b.closed)
+            await closing
+        assert cancelled
+
+    run(test())
+
+
+@pytest.mark.long
+def test_a_failed_path_is_looked_for_anew_and_its_candidates_are_told() -> None:
+    """RFC 8445 §9: candidates() and events() go on after FAILED, for the restart that ends it."""
+    b = rtcstack.PeerConnection(LOCAL)  # is there while it is polled
+    answers: deque[tuple[str, str]] = deque()
+    b.session_description_created.connect(lambda kind, sdp: answers.append((kind, sdp)))
+    chat_b = b.create_data_channel("chat", CHAT)
+
+    async def negotiate(a: PeerConnection, offer: tuple[str, str]) -> None:
+        b.set_remote_description(*offer)
+        b.poll()
+        await a.accept((answers.popleft()[0], b.get_local_description()))
+        async for candidate in a.candidates():
+            b.add_ice_candidate(*candidate)
+
+    async def test() -> None:
+        async with PeerConnection({**LOCAL, "consent_timeout": 7}) as a:
+            chat_a = a.create_data_channel("chat", CHAT)
+            events = a.events()
+            await negotiate(a, await a.offer())
+            while chat_a.state is not ChannelState.OPEN:
+                b.poll()
+                await asyncio.sleep(0)
+            await a.closed()
+            assert a.connection_state is ConnectionState.FAILED
+            chat_a.send_nowait("in spite of all")
+            await negotiate(a, await a.offer(restart_ice=True))
+            while not chat_b.get_available_packet_count():
+                b.poll()
+                await asyncio.sleep(0)
+            states = []
+            while ConnectionState.FAILED not in states or states[-1] is not ConnectionState.CONNECTED:
+                event = await anext(events)
+                if isinstance(event, ConnectionStateChanged):
+                    states.append(event.state)
+            a.abort()
+
+    run(test(), within=60.0)
+    b.abort()
 
 
 def test_a_closed_connection_is_gone_without_the_garbage_collector() -> None:

@@ -41,3 +41,10 @@ def test_links_between_pages_lead_somewhere() -> None:
         if not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    """The site is built with warnings as errors, and a page that nobody finds is one."""
+    navigation = (ROOT / ".mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    pages = {str(page.relative_to(ROOT / "docs")) for page in PAGES if page.name != "README.md"}
+    assert set(re.findall(r"- (\S+\.md)\n", navigation)) == pages

@@ -107,6 +107,19 @@ def test_two_programs_chat_until_one_has_enough(start: Start) -> None:
     assert listener.wait() == 0
 
 
+def test_a_file_that_is_there_already_stays_and_both_sides_hear_of_it(start: Start, tmp_path: Path) -> None:
+    source, folder = tmp_path / "holiday.bin", tmp_path / "incoming"
+    source.write_bytes(bytes(1_000))
+    folder.mkdir()
+    (folder / source.name).write_bytes(b"old")
+    receiver = start("file_transfer.py", "receive", str(folder), "--port", "0")
+    sender = start("file_transfer.py", "send", str(source), "--port", port_of(receiver))
+    assert sender.communicate()[1].splitlines()[-1].endswith("closed by the peer")
+    assert "File exists" in receiver.communicate()[1].splitlines()[-1]
+    assert (sender.returncode, receiver.returncode) == (1, 1)
+    assert (folder / source.name).read_bytes() == b"old"
+
+
 def test_a_file_arrives_whole_and_its_hash_is_compared(start: Start, tmp_path: Path) -> None:
     source, folder = tmp_path / "holiday.bin", tmp_path / "incoming"
     source.write_bytes(bytes(range(256)) * 4_000)
