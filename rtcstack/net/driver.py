@@ -312,6 +312,8 @@ class OsTransport:
                 exhausted = error
                 continue
             self._sockets[sock.address] = sock
+            if self._may_fragment:
+                sock.allow_fragments(True)
             self._session.add_local_address(sock.address, interface.name)
             if self._tcp is not None:
                 self._tcp.open(interface.address, interface.name, {sock.address[1]})

@@ -87,6 +87,7 @@ class UdpMux(OsNetwork):
         """What a face remembers of polling the connections."""
         self._routes: Routes[MuxTransport] = Routes()
         self._transports: dict[MuxTransport, None] = {}
+        self._cut: set[Share] = set()  # those whose datagrams the network may cut
         self._is_closed = False
         self._is_for_thread = False
         self._names: list[str] = []
@@ -218,6 +219,17 @@ class UdpMux(OsNetwork):
     def register(self, transport: MuxTransport, credentials: Credentials) -> None:
         """Let checks that name these credentials find the transport."""
         self._routes.add(transport, credentials)
+
+    def allow_fragments(self, share: Share, sock: UdpSocket, allowed: bool) -> None:
+        """Let the network cut what leaves by a socket while one of its shares asks for it.
+
+        What the other sessions send may be cut as well: that harms none of them for a while.
+        """
+        if allowed:
+            self._cut.add(share)
+        else:
+            self._cut.discard(share)
+        sock.allow_fragments(any(each.address == share.address for each in self._cut))
 
     def leave(self, transport: MuxTransport) -> None:
         """Forget a transport that is closed."""
@@ -375,11 +387,12 @@ class Share:
     is_drained  whether nothing waits to be taken.
     """
 
-    __slots__ = ("_arrived", "_routes", "_sock", "_transport", "address", "is_drained")
+    __slots__ = ("_arrived", "_may_fragment", "_routes", "_sock", "_transport", "address", "is_drained")
 
     def __init__(self, transport: MuxTransport, sock: UdpSocket, routes: Routes[MuxTransport]) -> None:
         self.address = sock.address
         self.is_drained = True
+        self._may_fragment = False
         self._transport = transport
         self._sock = sock
         self._routes = routes
@@ -395,8 +408,9 @@ class Share:
         return -1
 
     def allow_fragments(self, allowed: bool) -> None:
-        """Let the network cut what all sessions send by this socket: that harms none of them for a while."""
-        self._sock.allow_fragments(allowed)
+        """Say whether the network may cut what this session sends by the socket."""
+        self._may_fragment = allowed
+        self._transport.hub.allow_fragments(self, self._sock, allowed)
 
     def put(self, remote: Address, datagrams: list[bytes]) -> None:
         """Keep what has arrived for the session."""
@@ -428,5 +442,7 @@ class Share:
 
     def close(self) -> None:
         """Drop what waits; the socket stays for the others."""
+        if self._may_fragment:
+            self.allow_fragments(False)
         self._arrived.clear()
         self.is_drained = True
