@@ -6,7 +6,7 @@ import math
 import sys
 from collections import deque
 from collections.abc import Iterable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from rtcstack.sctp.chunks import (
     BEGIN,
@@ -155,6 +155,15 @@ class SendQueue:
         self.header_size = I_DATA_SIZE if self.interleaving else DATA_SIZE
         self.largest_payload = (mtu - 12 - self.header_size) & ~3
         self.packet_cost = self.header_size + self.largest_payload
+        if interleaving and self.ready:
+            # Their turns became due as if they sent whole messages.
+            self.ready = [
+                (min(finish, self._virtual_time + self._turn(stream) / stream.weight), order, stream)
+                for finish, order, stream in self.ready
+            ]
+            for finish, _, stream in self.ready:
+                stream.finish = finish
+            heapify(self.ready)
 
     def stream(self, stream_id: int) -> OutgoingStream:
         """Give the stream with this id, a new one if it was not used yet."""
@@ -177,10 +186,15 @@ class SendQueue:
         if not stream.active:
             self._activate(stream)
 
+    def _turn(self, stream: OutgoingStream) -> int:
+        """Give the bytes that a stream sends before the turn can pass on."""
+        left = len(stream.messages[0][0]) - stream.offset
+        return min(left, self.largest_payload) if self.interleaving else left
+
     def _activate(self, stream: OutgoingStream) -> None:
         stream.active = True
         start = stream.finish if stream.finish > self._virtual_time else self._virtual_time
-        stream.finish = start + min(len(stream.messages[0][0]), self.largest_payload) / stream.weight
+        stream.finish = start + self._turn(stream) / stream.weight
         if self.current is None and not self.ready:
             self.current = stream
         else:
@@ -203,8 +217,7 @@ class SendQueue:
     def _switch(self, stream: OutgoingStream) -> OutgoingStream:
         """Pass the turn on if another stream's next chunk is due before the next one of this stream."""
         self._virtual_time = stream.finish
-        left = len(stream.messages[0][0]) - stream.offset
-        stream.finish += min(left, self.largest_payload) / stream.weight
+        stream.finish += self._turn(stream) / stream.weight
         if self.ready[0][0] < stream.finish:
             self._order += 1
             heappush(self.ready, (stream.finish, self._order, stream))

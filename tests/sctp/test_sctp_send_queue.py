@@ -148,6 +148,23 @@ def test_streams_share_by_their_weights():
     assert sent[3] / sent[1] == pytest.approx(4, rel=0.1)
 
 
+@pytest.mark.parametrize("agreed", ["no interleaving", "interleaving, later"])
+def test_streams_of_equal_weight_send_as_many_bytes_however_large_their_messages_are(agreed):
+    """RFC 8260 section 3.5: a turn that takes a whole message counts as much as that holds."""
+    cutter = Cutter()
+    for _ in range(500):
+        cutter.push(2, bytes(1000))
+    for _ in range(10):
+        cutter.push(1, bytes(50_000))
+    if agreed == "interleaving, later":
+        cutter.queue.set_mtu(1160, True)
+    sent = {1: 0, 2: 0}
+    for _ in range(200):
+        for fields in cutter.packet():
+            sent[fields[2]] += len(fields[5])
+    assert sent[1] == pytest.approx(sent[2], abs=5_000 if cutter.queue.interleaving else 50_000)
+
+
 def test_streams_of_equal_weight_take_turns_between_messages():
     cutter = Cutter()
     for stream_id in (1, 2, 3):
