@@ -111,6 +111,7 @@ class PathMtu:
             if self._losses >= _MOST_PROBES:
                 self._too_large = self._probed
                 self._probed = self._losses = 0
+                self._info = b""  # its answer may still come, and would be about no size
         if not self._probed:
             self._probed = self._next_size()
             if not self._probed:

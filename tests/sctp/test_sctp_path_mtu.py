@@ -66,6 +66,18 @@ def test_a_peer_with_a_small_buffer_gets_nothing_that_does_not_fit():
     assert path.probe(path.due, 1.0) == []
 
 
+@pytest.mark.parametrize("limit", [1412, 16000])
+def test_an_answer_that_comes_after_its_size_was_given_up_changes_nothing(limit):
+    path = PathMtu(1160, limit, random.Random(1).randbytes)
+    path.start(0.0)
+    probes = []
+    while path.due < 100.0:
+        probes.append(path.probe(path.due, 1.0))
+    assert probes.pop() == []
+    assert not path.acknowledged(probes[-1][0][8:24], 100.0)
+    assert path.mtu == 1160
+
+
 def test_no_search_without_room():
     path = PathMtu(1160, 1160, random.Random(1).randbytes)
     path.start(0.0)
