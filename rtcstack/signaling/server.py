@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection, broadcast, serve
-from websockets.datastructures import Headers
+from websockets.datastructures import Headers, MultipleValuesError
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
@@ -228,7 +228,12 @@ class Server:
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer a request: None lets the WebSocket open."""
-        guest = cast(_Guest, connection)
+        try:
+            return self._judge(cast(_Guest, connection), request)
+        except (ValueError, MultipleValuesError):
+            return _answer(http.HTTPStatus.BAD_REQUEST, "The path or a header cannot be read\n")
+
+    def _judge(self, guest: _Guest, request: Request) -> Response | None:
         url = urlsplit(request.path)
         if guest.is_proxied:
             forwarded = ",".join(request.headers.get_all("X-Forwarded-For"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Callable
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is a class
@@ -57,6 +58,10 @@ __all__ = ["DEEPEST", "bytes_to_var", "read_variant"]
 
 DEEPEST = 1024
 """Containers within containers, as in Godot (Variant::MAX_RECURSION_DEPTH)."""
+
+_MOST_ALIKE = 64
+"""Keys of a dictionary that may have the same hash.  Python's hashes of numbers, and of vectors of them, can
+be foreseen; by chance few of them meet."""
 
 _FLAG_64 = 1
 """Reals of 64 bits, an integer of 64 bits, or an object by its id."""
@@ -217,6 +222,8 @@ def _open_object(class_name: str, data: bytes, at: int) -> tuple[_Opened, int]:
 
 def _make_dictionary(items: list[Any]) -> dict[Any, Any]:
     keys = items[::2]
+    if len(keys) > _MOST_ALIKE:
+        _check_hashes(keys)
     try:
         made = dict(zip(keys, items[1::2], strict=True))
     except TypeError:  # an array or a dictionary is a key
@@ -234,6 +241,17 @@ def _make_dictionary(items: list[Any]) -> dict[Any, Any]:
             first = None
         made[key if first is kind else Key(key)] = value
     return made
+
+
+def _check_hashes(keys: list[Any]) -> None:
+    """Refuse keys that were chosen to have the same hash: each would be compared with all before it."""
+    hashes: Counter[int] = Counter()
+    try:
+        hashes.update(map(hash, keys))
+    except TypeError:  # an array or a dictionary is a key; it is compared by identity
+        hashes = Counter(hash(Key(key)) for key in keys)
+    if max(hashes.values()) > _MOST_ALIKE:
+        raise VariantError(f"more than {_MOST_ALIKE} keys of a dictionary have the same hash")
 
 
 def _read_element_type(data: bytes, at: int, kind: int) -> tuple[ElementType, int]:

@@ -221,6 +221,32 @@ def test_a_handshake_that_dribbles_in_is_cut() -> None:
     run(story())
 
 
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        "GET //[ HTTP/1.1\r\nHost: x\r\n{}\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n{}\r\n",
+        "GET /?token=a HTTP/1.1\r\nHost: x\r\nOrigin: a\r\nOrigin: b\r\n{}\r\n",
+        "GET /?token=a HTTP/1.1\r\nHost: x\r\nOrigin: http://[\r\n{}\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nAuthorization: b\r\n{}\r\n",
+    ],
+)
+def test_a_path_or_header_that_cannot_be_read_is_a_bad_request(request_of: str) -> None:
+    handshake = (
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    )
+
+    async def story() -> None:
+        async with serving(tokens=("a",), origins=("https://game.example",)) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(request_of.format(handshake).encode())
+            assert (await reader.readline()).split()[1] == b"400"
+            writer.close()
+
+    run(story())
+
+
 def test_a_request_without_end_is_refused() -> None:
     async def story() -> None:
         async with serving() as server:

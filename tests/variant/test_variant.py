@@ -8,6 +8,7 @@ import enum
 import pickle
 import struct
 import tracemalloc
+from itertools import product
 from typing import Any
 
 import pytest
@@ -161,6 +162,25 @@ def test_arrays_and_dictionaries_can_be_keys():
         ([1, 2], "array"), ({"a": 1}, "dictionary"), ([1, 2], "another")
     ]  # fmt: skip
     assert var_to_bytes(read) == data
+
+
+@pytest.mark.parametrize("others", [b"", struct.pack("<III", 28, 0, 0)], ids=["vectors", "and an array"])
+def test_keys_that_were_made_to_have_one_hash_are_refused(others):
+    """Python gives 1.0 and 2.0 ** 61 one hash: each of these keys would be compared with all before it."""
+    same = [2.0 ** (61 * power) for power in range(-8, 9)]
+    keys = list(product(same, repeat=3))
+    assert len({hash(key) for key in keys}) == 1
+    pairs = b"".join(struct.pack("<I3dI", VariantType.VECTOR3 | 1 << 16, *key, 0) for key in keys)
+    count = len(keys) + bool(others)
+    with pytest.raises(VariantError, match="same hash"):
+        bytes_to_var(struct.pack("<II", 27, count) + others + pairs)
+
+
+def test_many_keys_of_every_kind_are_taken():
+    keys = [Vector2(x, y) for x in range(-10, 10) for y in range(-10, 10)]
+    keys += [*range(-200, 200), *map(str, range(200)), *[Key([number]) for number in range(200)]]
+    read = bytes_to_var(var_to_bytes(dict.fromkeys(keys)))
+    assert len(read) == len(keys)
 
 
 def test_a_text_and_the_same_name_are_one_key():
