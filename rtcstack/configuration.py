@@ -251,7 +251,9 @@ def _read_ice_servers(servers: object) -> tuple[Server, ...]:
     Credentials count if they are text, and then they win over those in the URL, as in Godot's plugin.
     """
     if not isinstance(servers, list | tuple):
-        return ()  # Godot: no servers
+        if servers is not None:  # no error, as in Godot
+            _log.warning("iceServers %r is no list: there are no servers", servers)
+        return ()
     read: list[Server] = []
     for entry in servers:
         _expect(isinstance(entry, Mapping), "iceServers", entry, "dictionaries with the key 'urls'")

@@ -177,9 +177,5 @@ def _packed(address: str) -> bytes:
 
 
 def _checksum(data: bytes) -> int:
-    """Compute the checksum of the Internet protocols (RFC 1071)."""
-    data += bytes(len(data) % 2)
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    """Compute the checksum of the Internet protocols (RFC 1071): with its carries a remainder of 65,535."""
+    return -int.from_bytes(data + bytes(len(data) % 2)) % 0xFFFF

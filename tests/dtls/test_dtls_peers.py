@@ -201,6 +201,17 @@ def rsa_certificate() -> Certificate:
     return Certificate(key, certificate)
 
 
+@pytest.mark.parametrize("client", [True, False])
+def test_the_expiry_of_a_peers_certificate_is_not_looked_at(client):
+    """RFC 8827 §6.5: the fingerprint alone authenticates; many peers have no clock that is right."""
+    expired = Certificate.generate(now=datetime(2020, 1, 1, tzinfo=UTC))
+    ours = endpoint(client=client, fingerprints=[("sha-256", expired.fingerprint())])
+    peer = RawPeer(raw_connection(expired, client=not client))
+    talk(ours, peer)
+    assert ours.state is DtlsState.CONNECTED
+    assert peer.is_done
+
+
 def test_a_client_without_certificate_never_connects():
     server = endpoint(client=False)
     peer = RawPeer(raw_connection(None, client=True))

@@ -318,6 +318,11 @@ def test_initialize(configuration: dict[str, Any], code: Error) -> None:
     assert code_of(lambda: PeerConnection().initialize(configuration)) is code
 
 
+def test_servers_that_are_no_list_are_none_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    PeerConnection({"iceServers": "stun:example.org"})
+    assert "iceServers 'stun:example.org' is no list" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("options", "fits"),
     [
