@@ -148,10 +148,11 @@ class BackgroundSession:
         self._is_foreign = False
         self._outgoing: deque[_Message | _Call[Any]] = deque()
         self._finished: deque[_Batch | SessionEvent] = deque()
-        # The thread's.
+        # The thread's; closed channels are in `_departed` until the application has been told of them.
         self.activity = 0
         self.is_noted = False
         self._mirrors: dict[Channel, _Mirror] = {}
+        self._departed: deque[_Mirror] = deque()
         self._passed = 0
         self._released = 0
         self._seen = 0
@@ -398,13 +399,14 @@ class BackgroundSession:
         if self.transport is not None:
             self.transport.drop()
         self._finished.clear()
-        self._finished += [ChannelClosed(mirror, reason) for mirror in self._mirrors.values()]
+        mirrors = [*self._mirrors.values(), *self._departed]
+        self._finished += [ChannelClosed(mirror, reason) for mirror in mirrors]
         self._finished.append(ConnectionStateChanged(ConnectionState.CLOSED, reason))
         self._finished.append(SignalingStateChanged(SignalingState.CLOSED))
         self.reason = reason
         self.activity += 1
         self.connection_state, self.signaling_state = ConnectionState.CLOSED, SignalingState.CLOSED
-        for mirror in self._mirrors.values():
+        for mirror in mirrors:
             mirror.state, mirror.close_reason = ChannelState.CLOSED, reason
 
     def _take_in(self) -> None:
@@ -432,8 +434,9 @@ class BackgroundSession:
             call.result = call.function()
         except Exception as error:
             call.error = error
-        call.view = _View(self._session, list(self._mirrors.values()))
         self._publish()
+        # Also those whose end still waits in the queue: with the connection CLOSED, no channel is CLOSING.
+        call.view = _View(self._session, [*self._mirrors.values(), *self._departed])
         call.done.release()
 
     def _begin(self, network: OsNetwork) -> None:
@@ -478,6 +481,7 @@ class BackgroundSession:
                     # After the event: these have been given back to the window when the channel closed.
                     finished.append((mirror, session.hand_over(channel)))
                     del self._mirrors[channel]
+                    self._departed.append(mirror)
                 case ChannelOpened(channel):
                     finished.append(ChannelOpened(self._mirror(channel)))
                 case ChannelReceived(channel):
@@ -488,6 +492,8 @@ class BackgroundSession:
                     finished.append(BufferedAmountLow(self._mirror(channel)))
                 case _:
                     finished.append(event)
+        while self._departed and self._departed[0].is_settled:
+            self._departed.popleft()
         self.activity += 1
         if self.bell is not None:
             self.bell.ring()

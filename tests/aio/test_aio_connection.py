@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
+import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -296,6 +298,37 @@ def test_a_cancelled_close_cuts_the_connection() -> None:
             await b.closed()
 
     run(test())
+
+
+@pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, NoReaders, uvloop.Loop])
+@pytest.mark.parametrize("turns", [0, 1, 3, 9, 27])
+def test_an_end_in_any_state_and_twice(turns: int, loop: type[asyncio.AbstractEventLoop]) -> None:
+    """Whoever waits for anything then hears of it, and neither descriptor nor thread stays."""
+
+    async def test() -> None:
+        a, b = PeerConnection(LOCAL), PeerConnection(LOCAL)
+        chats = [peer.create_data_channel("chat", CHAT) for peer in (a, b)]
+        waiting = [asyncio.ensure_future(wait()) for chat in chats for wait in (chat.opened, chat.receive)]
+        waiting += [asyncio.ensure_future(peer.restart_proposed()) for peer in (a, b)]
+
+        async def connect() -> None:
+            await a.accept(await b.answer(await a.offer(trickle=False), trickle=False))
+
+        connecting = asyncio.create_task(connect())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.gather(a.close(), a.close(), b.close())
+        b.abort()
+        await a.close()
+        assert a.connection_state is b.connection_state is ConnectionState.CLOSED
+        ended = await asyncio.gather(*waiting, connecting, return_exceptions=True)
+        assert all(isinstance(end, RTCError | None) for end in ended), ended
+        with pytest.raises(RTCError):
+            await a.offer()
+
+    before = len(os.listdir("/dev/fd")), threading.active_count()
+    run(test(), loop)
+    assert (len(os.listdir("/dev/fd")), threading.active_count()) == before
 
 
 def test_everybody_who_listens_hears_every_event() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
+import signal
 import subprocess
 import sys
 import threading
@@ -234,6 +236,58 @@ def test_close_delivers_and_the_thread_ends() -> None:
     with pytest.raises(Closed):
         pair.a.create_data_channel("x")
     poll(pair.both, 0.0)
+
+
+def test_a_command_shows_the_end_of_a_connection_and_of_its_channels_alike() -> None:
+    pair = Pair().connected()
+    for peer in pair.both:
+        peer.close()
+    for thread in io_threads():
+        thread.join(10)  # nobody polls
+    pair.b.get_local_description()
+    assert pair.b.get_connection_state() == pair.b.STATE_CLOSED
+    assert pair.chat_b.get_ready_state() == DataChannel.STATE_CLOSED
+    assert pair.chat_b.get_close_reason()
+
+
+@pytest.mark.parametrize("method", ["close", "abort"])
+@pytest.mark.parametrize("polls", range(0, 12, 2))
+def test_an_end_in_any_state_and_twice(polls: int, method: str) -> None:
+    pair = Pair()
+    pair.a.create_offer()
+    for _ in range(polls):
+        poll(pair.both, 0.001)
+    for _ in range(2):
+        for peer in pair.both:
+            getattr(peer, method)()
+    pair.run(lambda: all(peer.get_connection_state() == peer.STATE_CLOSED for peer in pair.both))
+    assert pair.chat_a.get_ready_state() == pair.chat_b.get_ready_state() == DataChannel.STATE_CLOSED
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no interval timers")
+@pytest.mark.parametrize("attempt", range(4))
+@pytest.mark.parametrize("method", ["close", "abort"])
+def test_an_end_inside_a_handler_of_the_system(method: str, attempt: int) -> None:
+    """It may come in the middle of any poll(), put_packet() or command of that very connection."""
+    pair = Pair().connected()
+    interrupted: list[int] = []
+
+    def end(number: int, frame: object) -> None:
+        interrupted.append(number)
+        getattr(pair.a, method)()
+
+    before = signal.signal(signal.SIGALRM, end)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0005 + attempt * 0.0003)
+        while not interrupted:
+            with contextlib.suppress(Closed):  # between any two of these lines
+                pair.chat_a.put_packet(b"busy")
+                pair.a.get_local_description()
+            poll(pair.both)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    pair.run(lambda: all(peer.get_connection_state() == peer.STATE_CLOSED for peer in pair.both))
 
 
 def test_close_inside_a_callback() -> None:
