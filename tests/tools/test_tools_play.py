@@ -117,6 +117,11 @@ def test_play_says_where_and_the_bot_is_there() -> None:
 
 
 def test_a_ping_from_somebody_who_leaves_at_once_does_not_end_the_bot() -> None:
+    async def ping(guest: LobbyPeer) -> Packet:
+        await packet_of(guest, HELLO)  # now we are among those whom the bot can answer
+        guest.put_packet(bytes((PING,)) + b"12345678")
+        return await packet_of(guest, PONG)
+
     async def story() -> None:
         async with Server(ServerOptions(port=0)) as server, await join(server.url) as game:
             running = asyncio.create_task(Bot(game, "Ferris", lambda line: None).run())
@@ -125,8 +130,7 @@ def test_a_ping_from_somebody_who_leaves_at_once_does_not_end_the_bot() -> None:
                 guest.put_packet(bytes((PING,)) + b"12345678")
                 await guest.leave()
             async with await join(server.url, game.lobby) as guest:
-                guest.put_packet(bytes((PING,)) + b"12345678")
-                answer = asyncio.create_task(packet_of(guest, PONG))
+                answer = asyncio.create_task(ping(guest))
                 await asyncio.wait({running, answer}, return_when=asyncio.FIRST_COMPLETED)
                 assert not running.done()
                 assert answer.result().data[1:] == b"12345678"
