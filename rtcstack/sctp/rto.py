@@ -9,6 +9,11 @@ __all__ = ["RoundTripTime"]
 _MIN_RTT_WINDOW = 10.0
 """Seconds after which an old minimum is forgotten, so that a path that became longer is seen as such."""
 
+_LEAST_SPREAD = 0.22
+"""Seconds that a time-out is longer than the round trip, however steady that is (dcSCTP does the same).
+
+A peer may keep its SACK back for 200 ms; what was measured by SACKs that came at once knows nothing of it."""
+
 
 class RoundTripTime:
     """Smoothed, least and latest round-trip time, and the time-out that follows from them.
@@ -67,7 +72,7 @@ class RoundTripTime:
         else:
             self.rttvar += (abs(self.srtt - rtt) - self.rttvar) / 4
             self.srtt += (rtt - self.srtt) / 8
-        rto = self.srtt + 4 * self.rttvar
+        rto = self.srtt + max(4 * self.rttvar, _LEAST_SPREAD)
         if rto < self._smallest:
             rto = self._smallest
         self.rto = rto if rto < self._largest else self._largest

@@ -350,14 +350,15 @@ class Sender:
         """Begin T3-rtx anew, as the cumulative TSN has moved.
 
         Source: RFC 9260 section 6.3.2 R3; RFC 7765: with little in flight the time counts from the sending of
-        the oldest chunk, not from now.
+        the oldest chunk, not from now. An abandoned one waits for the answer to a FORWARD-TSN only.
         """
         records = self.outstanding.records
         if not records:
             self.t3 = math.inf
-        elif len(records) <= _DUPLICATE_THRESHOLD:
-            sent_at = records[self.outstanding.acked + 1][SENT][0]
-            self.t3 = max(sent_at + self.rtt.rto, now + _TIMER_SLACK)
+        elif len(records) <= _DUPLICATE_THRESHOLD and (
+            (oldest := records[self.outstanding.acked + 1])[STATE] != ABANDONED
+        ):
+            self.t3 = max(oldest[SENT][0] + self.rtt.rto, now + _TIMER_SLACK)
         else:
             self.t3 = now + self.rtt.rto
 

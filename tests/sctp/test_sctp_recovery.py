@@ -7,6 +7,8 @@ import itertools
 import pytest
 from support.sctp import Path, Steps, connected
 
+from rtcstack.testing import Link, drop_numbers
+
 RTT = 0.1
 
 
@@ -86,6 +88,45 @@ def test_a_thin_stream_is_repaired_on_the_first_report():
     answer(s, s.take(s.a))
     assert s.move(s.a) == ["I-DATA"]
     assert [payload for _, _, payload in s.z.take_messages()] == [b"lost", b"next"]
+
+
+@pytest.mark.parametrize("sack_delay", [0.02, 0.2])
+@pytest.mark.parametrize("rtt", [0.02, 0.15, 0.3])
+@pytest.mark.parametrize("rate", [5, 6, 12, 15, 30])
+def test_no_steady_flow_without_a_loss_is_sent_twice_or_given_up(rate, rtt, sack_delay):
+    """RFC 9260 section 6.2: a SACK that waits for company, or 200 ms as peers may let it, is no loss."""
+    path = Path(options={"sack_delay": sack_delay}, delay=rtt / 2)
+    path.connect()
+    path.run(3)
+    for _ in range(25):
+        path.a.send(1, 51, b"kept", now=path.now)
+        path.run(0.5 / rate)
+        path.a.send(2, 51, b"once", max_retransmits=0, now=path.now)
+        path.run(0.5 / rate)
+    path.run(2)
+    stats = path.a.stats
+    assert len(path.at_z) == 50
+    assert (stats.timeouts, stats.tail_probes, stats.retransmitted_chunks, stats.abandoned_messages) == (
+        0,
+    ) * 4
+
+
+def test_t3_does_not_expire_for_a_message_that_was_given_up_before_its_forward_tsn_is_answered():
+    """RFC 7765 counts from the sending of the oldest chunk, which must be one that is still wanted."""
+    path = Path(delay=0.15)
+    path.connect()
+    path.run(3)
+    path.there = Link(delay=0.15, drop=drop_numbers(0, 1))
+    path.a.send(1, 51, b"lost", now=path.now)
+    path.run(0.01)
+    path.a.send(1, 51, b"given up", max_retransmits=0, now=path.now)
+    path.run(0.01)
+    path.a.send(1, 51, b"behind them", now=path.now)
+    path.run(0.5)
+    path.a.send(1, 51, b"on its way", max_retransmits=0, now=path.now)
+    path.run(2)
+    assert [payload for _, _, payload in path.at_z] == [b"lost", b"behind them", b"on its way"]
+    assert (path.a.stats.timeouts, path.a.stats.abandoned_messages) == (0, 1)
 
 
 def test_a_distant_peer_is_asked_for_a_sack_at_once_after_a_pause_and_a_near_one_is_not():
@@ -217,7 +258,8 @@ def test_the_time_out_doubles_up_to_three_seconds():
         if s.a.stats.timeouts > before:
             fired.append(s.now)
     waits = [later - sooner for sooner, later in itertools.pairwise(fired)]
-    assert waits == pytest.approx([0.5, 1.0, 2.0, 3.0, 3.0, 3.0, 3.0], rel=0.01)
+    first = 0.1 + 0.22  # the round trip, and for how long the peer may keep its SACK back
+    assert waits == pytest.approx([2 * first, 4 * first, 8 * first, 3.0, 3.0, 3.0, 3.0], rel=0.01)
 
 
 def test_a_closed_window_is_probed_with_growing_patience_and_opens_at_once():

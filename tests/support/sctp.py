@@ -122,8 +122,8 @@ class Path:
         self.a.connect(self.now)
         self.z.connect(self.now)
 
-    def step(self) -> None:
-        """Go on to the next instant at which something happens, and do it."""
+    def step(self, end: float = math.inf) -> None:
+        """Go on to the next instant at which something happens, and do it; no further than to the end."""
         for side, link, inbox, events in (
             (self.a, self.there, self.at_a, self.events_a),
             (self.z, self.back, self.at_z, self.events_z),
@@ -135,8 +135,8 @@ class Path:
             while packets := side.take_packets(self.now):
                 link.send(packets, self.now)
         due = min(self.a.deadline, self.z.deadline, self.there.deadline, self.back.deadline)
-        if due == math.inf:
-            self.now = math.inf
+        if due > end or due == math.inf:
+            self.now = end
             return
         self.now = max(self.now, due)
         for side, link in ((self.z, self.there), (self.a, self.back)):
@@ -150,8 +150,7 @@ class Path:
         while self.now < end:
             if callable(until) and until():
                 return True
-            self.step()
-        self.now = min(self.now, end)
+            self.step(end)
         return bool(callable(until) and until())
 
 
