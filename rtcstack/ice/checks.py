@@ -51,10 +51,6 @@ class Checks(dict[bytes, Check]):
         """Iterate over the checks of a pair."""
         return (check for check in self.values() if check.pair is pair)
 
-    def under_way(self, pair: Pair) -> Iterator[Check]:
-        """Iterate over those of a pair that are still retransmitted."""
-        return (check for check in self.of(pair) if not check.is_consent and not check.is_cancelled)
-
     def forget(self, pair: Pair) -> None:
         """Take no more answers for a pair."""
         for check in list(self.of(pair)):

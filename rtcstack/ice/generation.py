@@ -638,9 +638,10 @@ class Generation:
             self._end.stats.consent_requests_sent += 1
             self._send_request(pair, now, (0.0, options.consent_expiry), is_consent=True)
             consent.check_sent(now)
-            if consent.is_overdue(now) and not any(self._checks.under_way(pair)):
-                # At 20 % loss six single requests in 30 s are all lost now and then, while data gets through.
-                # So where answers are missing the pair is checked, too, and checks are retransmitted.
+            if consent.is_overdue(now):
+                # At 20 % loss six single requests in 30 s are all lost now and then, yet data gets through.
+                # Where answers are missing the pair is checked, too, as checks are retransmitted. Anew each
+                # time: the later retransmissions of one check are as rare as these requests.
                 self.checklist.trigger(pair)
         if now >= consent.doubtful_at and not consent.has_searched:
             consent.has_searched = True

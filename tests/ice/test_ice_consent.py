@@ -227,7 +227,9 @@ def test_a_consent_request_is_sent_once_and_the_pair_is_checked_when_answers_are
     counts = collections.Counter(id_ for _, id_ in requests)
     once = [time for time, id_ in requests if counts[id_] == 1]
     assert all(3.999 <= later - sooner <= 6.001 for sooner, later in itertools.pairwise(once))
-    assert [count for count in counts.values() if count > 1] == [max(counts.values())]
+    checks = [count for count in counts.values() if count > 1]
+    assert len(checks) == len(once) - 1  # nothing is missing yet when the first one leaves
+    assert len(requests) <= 30
 
 
 @pytest.mark.parametrize("seed", range(3))
