@@ -138,6 +138,7 @@ class Sender:
         self._reordering_steps = 1
         self._steps_end = 0
         self._tail_probe = False
+        self._has_probed = False  # a tail probe has left, and nothing was acknowledged since
         self._tail_tsn = -1
         self._tail_sent_at = 0.0
         self._probe_backoff = 0
@@ -244,6 +245,7 @@ class Sender:
             outstanding.lost = 0
             self._lost(now, flight_before, lost)
         if newly:
+            self._has_probed = False
             congestion.on_acknowledged(
                 now,
                 newly,
@@ -299,11 +301,12 @@ class Sender:
     def _arm_tail_probe(self, now: float) -> None:
         """Let the last packets be probed for soon: a lost tail is not reported by anything behind it.
 
+        Once: if the probe brings nothing either, T3 decides, which each probe would put off.
         Source: RFC 8985 section 7.2.
         """
         flight = self.outstanding.flight
         srtt = self.rtt.srtt
-        if not flight or not srtt or self._recovering or self._tail_tsn >= 0:
+        if not flight or not srtt or self._recovering or self._has_probed or self._tail_tsn >= 0:
             self.tail_due = math.inf
             return
         # A peer delays the acknowledgement of a single packet, unless we have asked it not to.
@@ -412,6 +415,7 @@ class Sender:
             else:
                 self.black_hole = True
         self.loss_due = self.tail_due = math.inf
+        self._has_probed = False
         self._tail_tsn = -1
         if outstanding.advanced > outstanding.acked:
             self.forward_due = True
@@ -574,11 +578,12 @@ class Sender:
         cwnd = congestion.cwnd if congestion.cwnd > packet_cost else packet_cost
         if self._tail_probe:
             self._tail_probe = False
+            self._has_probed = True
             if queue.is_empty or self.peer_window - flight < self.mtu:
                 self._probe_tail(packets, chunks, room, sent)
                 room = full - sum([len(chunk) for chunk in chunks])
             else:
-                cwnd = max(cwnd, flight + self.mtu)
+                cwnd = max(cwnd, flight + 1)  # one packet, however small the window
             self.stats.tail_probes += 1
         credit = budget = math.inf if congestion.pacing_rate == math.inf else self._pacing_budget(now, flight)
         if not flight and budget <= 0:

@@ -78,6 +78,21 @@ def test_a_lost_tail_is_probed_for_before_the_timer():
     assert (s.a.stats.tail_probes, s.a.stats.timeouts) == (1, 0)
 
 
+def test_a_tail_probe_that_brings_nothing_is_not_repeated_but_leaves_t3_to_expire():
+    """RFC 8985 section 7.3: one probe at a time, of one packet, also where more waits to be sent."""
+    s = measured()
+    s.a.send(1, 51, bytes(200_000), now=s.now)
+    s.lose(s.a)
+    began = s.now
+    probes = []
+    while s.a.stats.timeouts == 0 and s.now < began + 3:
+        s.fire(s.a)
+        if s.a.stats.timeouts == 0:
+            probes += s.lose(s.a)
+    assert probes == ["I-DATA"]
+    assert s.now == pytest.approx(began + 2 * RTT + RTT + 0.22, abs=0.005)
+
+
 def test_a_thin_stream_is_repaired_on_the_first_report():
     """RFC 5827: with little in flight there will never be three reports."""
     s = measured()
