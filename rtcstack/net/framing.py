@@ -8,8 +8,9 @@ from rtcstack.errors import WireError
 
 __all__ = ["Deframer", "frame"]
 
-_LARGEST = 4096
-"""Bytes of the largest datagram taken from a peer: twice the largest that any path MTU lets a peer send."""
+_LARGEST = 16_384
+"""Bytes of the largest datagram taken from a peer. Packets on TCP are small, but what was cut for a local
+network, and is sent again after the path has moved to TCP, holds up to 16,000."""
 
 
 def frame(datagrams: Iterable[bytes]) -> list[bytes]:

@@ -52,8 +52,13 @@ def test_what_is_no_framing_is_refused_or_harmless(noise: bytes) -> None:
 
 def test_a_frame_that_no_peer_sends_is_refused() -> None:
     """It would have us keep 64 kB for whoever connects."""
-    with pytest.raises(WireError, match="4097"):
-        Deframer().receive([(4097).to_bytes(2)])
+    with pytest.raises(WireError, match="16385"):
+        Deframer().receive([(16_385).to_bytes(2)])
+
+
+def test_the_largest_packet_of_a_path_that_was_wide_before_is_taken() -> None:
+    """RFC 9260 section 6.9: a chunk that was cut for a jumbo path is sent again as it is."""
+    assert Deframer().receive(frame([bytes(16_000)])) == [bytes(16_000)]
 
 
 def test_an_empty_frame_is_nothing() -> None:
