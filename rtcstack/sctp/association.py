@@ -392,8 +392,8 @@ class Association(LifeCycle):
                     continue
             i = self._receive_run(link, packets, i, at, now)
             at = 0
-            if link.sender.black_hole:
-                self._leave_black_hole(link, now)
+            if link.sender.loses:
+                self._question_mtu(link, now)
         if self.state is not ESTABLISHED:
             self._go_on_shutting_down(now)
 
@@ -641,8 +641,8 @@ class Association(LifeCycle):
                 self._beat(now)
             link.reset.handle_timeout(now)
             link.sender.handle_timeout(now)
-            if link.sender.black_hole:
-                self._leave_black_hole(link, now)
+            if link.sender.loses:
+                self._question_mtu(link, now)
             if now >= self._path_mtu.due:
                 self._probe_path(link, now)
             self._go_on_shutting_down(now)

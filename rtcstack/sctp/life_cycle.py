@@ -540,11 +540,18 @@ class LifeCycle:
         if link.sender.needs_fragments:
             self._events.append(PathNarrowed())
 
-    def _leave_black_hole(self, link: Link, now: float) -> None:
-        """Go back to packets that every path carries (RFC 8899 section 4.3)."""
-        link.sender.black_hole = False
-        if self._path_mtu.fall_back(now):
+    def _question_mtu(self, link: Link, now: float) -> None:
+        """Ask whether the size of packets is why something was lost; if that is plain, go back to the base.
+
+        Source: RFC 8899 section 4.3.
+        """
+        sender = link.sender
+        sender.loses = False
+        if not sender.black_hole:
+            self._path_mtu.question(now)
+        elif self._path_mtu.fall_back(now):
             self._narrow(link)
+        sender.black_hole = False
 
     def _probe_path(self, link: Link, now: float) -> None:
         """Try a larger packet."""
@@ -558,6 +565,8 @@ class LifeCycle:
         if chunks := self._path_mtu.probe(now, max(self._rtt.rto, _LEAST_PROBE_TIME)):
             self._replies.append(write_packet(sender.header, chunks, sender.seed))
             self.stats.mtu_probes += 1
+        if sender.mtu > self._path_mtu.mtu:
+            self._narrow(link)
 
     # -- chunks about data ----------------------------------------------------------------------------------
 

@@ -16,6 +16,9 @@ _MOST_PROBES = 3
 _RAISE_AFTER = 600.0
 """Seconds until larger packets are tried again (RFC 8899 section 5.1.1, PMTU_RAISE_TIMER)."""
 
+_QUESTION_AFTER = 10.0
+"""Seconds after which losses may make us ask again whether packets of the present size arrive."""
+
 _PRECISION = 32
 """Bytes at which the search is close enough: another probe would cost more than it gains."""
 
@@ -50,7 +53,9 @@ class PathMtu:
         "_losses",
         "_pads",
         "_probed",
+        "_question_at",
         "_random_bytes",
+        "_rest_until",
         "_too_large",
         "due",
         "mtu",
@@ -67,6 +72,8 @@ class PathMtu:
         self._too_large = self._limit + 4  # the smallest size that is known, or taken, not to arrive
         self._probed = 0  # the size that is being tried
         self._losses = 0
+        self._question_at = -math.inf  # from when on losses count
+        self._rest_until = math.inf  # when to go on after question()
         self._info = b""
         self._pads = True
         self._largest = LARGEST_PACKET
@@ -110,6 +117,8 @@ class PathMtu:
             self._losses += 1
             if self._losses >= _MOST_PROBES:
                 self._too_large = self._probed
+                if self._probed == self.mtu:
+                    self.mtu = self._base
                 self._probed = self._losses = 0
                 self._info = b""  # its answer may still come, and would be about no size
         if not self._probed:
@@ -139,10 +148,22 @@ class PathMtu:
         if not self._info or info != self._info:
             return False
         self._info = b""
+        self.due = now if self._probed > self.mtu else self._rest_until
         self.mtu = self._probed
         self._probed = self._losses = 0
-        self.due = now
         return True
+
+    def question(self, now: float) -> None:
+        """Probe for the present size, as packets have been lost: `mtu` is the base if the probes are, too.
+
+        At most once in ten seconds.
+        Source: RFC 8899 section 4.3, black-hole detection.
+        """
+        if self.mtu > self._base and not self._probed and now >= self._question_at:
+            self._question_at = now + _QUESTION_AFTER
+            self._probed = self.mtu
+            self._losses = -1  # the first probe follows none that was lost
+            self._rest_until, self.due = self.due, now
 
     def fall_back(self, now: float) -> bool:
         """Go back to the base, as nothing arrives any more; tell whether that makes a difference.

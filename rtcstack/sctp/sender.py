@@ -123,6 +123,8 @@ class Sender:
         self.black_hole = False
         """Whether two time-outs in a row, or one chunk that is lost again and again, say that large packets
         may not arrive; the owner resets it."""
+        self.loses = False
+        """Whether something was lost; the owner resets it."""
         self.forward_due = False
         """Whether a FORWARD-TSN is to be sent with the next packet."""
         self._forwarded = self.outstanding.advanced
@@ -331,6 +333,7 @@ class Sender:
             tolerance = 0.0
         self.loss_due = outstanding.find_lost(now + _SLACK, max(rtt.latest, 0.0), tolerance)
         if outstanding.in_vain:
+            self.loses = True
             self.black_hole |= outstanding.in_vain >= _SENT_IN_VAIN
             outstanding.in_vain = 0
 
@@ -401,6 +404,7 @@ class Sender:
         outstanding = self.outstanding
         flight_before = outstanding.flight
         self.stats.timeouts += 1
+        self.loses = True
         self.rtt.back_off()
         outstanding.lose_all()
         self._timed_out_before = outstanding.next_tsn

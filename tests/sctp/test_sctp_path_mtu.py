@@ -138,6 +138,48 @@ def test_a_black_hole_shows_while_small_packets_arrive():
     assert path.a.stats.retransmitted_chunks < 50
 
 
+def test_losses_make_it_ask_again_and_an_answer_changes_nothing():
+    path, tried = search(1300, 1412)
+    before, rest = path.mtu, path.due
+    path.question(50.0)
+    chunks = path.probe(path.due, 1.0)
+    assert 12 + sum(map(len, chunks)) == before == max(size for size in tried if size <= 1300)
+    assert path.acknowledged(chunks[0][8:24], 50.1)
+    assert (path.mtu, path.due) == (before, rest)
+    path.question(59.0)
+    assert path.due == rest  # once in ten seconds
+    path.question(61.0)
+    assert path.due == 61.0
+
+
+def test_a_size_that_does_not_arrive_any_more_leads_to_another_search():
+    path, _ = search(1412, 1412)
+    path.question(50.0)
+    for _ in range(3):
+        assert path.mtu == 1412
+        path.probe(path.due, 1.0)
+    chunks = path.probe(path.due, 1.0)
+    assert path.mtu == 1160
+    assert 1160 < 12 + sum(map(len, chunks)) < 1412
+
+
+def test_a_black_hole_shows_by_messages_that_are_not_sent_again():
+    """RFC 8899 section 4.3: unreliable messages in packets that are too large, among others that arrive."""
+    path = Path(1, options={"path_mtu_limit": 1412}, delay=0.02)
+    path.connect()
+    path.run(5.0)
+    path.there.change(mtu=1200)
+    for tick in range(200):
+        path.a.send(1, 51, bytes(60), now=path.now)
+        if tick % 2 == 0:
+            path.a.send(2, 51, bytes(1350), max_retransmits=0, now=path.now)
+        path.run(0.05)
+    arrived = [len(payload) for stream, _, payload in path.at_z if stream == 2]
+    assert arrived[:1] == [1350]
+    assert len(arrived) > 50
+    assert path.a.snapshot().mtu < 1200
+
+
 @pytest.mark.parametrize("interleaving", [True, False])
 def test_chunks_fill_the_packets_of_a_path_that_carries_large_ones(interleaving):
     path = Path(1, options={"path_mtu_limit": 15_960, "interleaving": interleaving}, delay=0.001, mtu=15_960)
