@@ -419,6 +419,8 @@ class Agent:
         self._now = now
         self._begin_if_ready(now)
         for datagram in datagrams:
+            if self._previous is None and self._current.receive_familiar(datagram, local, remote, now):
+                continue
             try:
                 message = Message.parse(datagram)
             except stun.FingerprintError:
@@ -506,9 +508,10 @@ class Agent:
         if self.state is IceState.CLOSED:
             return
         now, current = self._now, self._current
-        for generation in self._generations():
-            generation.update(now)
-        self._dismiss_previous(now)
+        current.update(now)
+        if self._previous is not None:
+            self._previous.update(now)
+            self._dismiss_previous(now)
         if current.state is IceState.FAILED:
             self._end.discard_packets()
         selection = self._carrier().selection
@@ -518,9 +521,12 @@ class Agent:
             if pair is not None:
                 self._events.append(PairSelected(pair))
         self._set_state(self._derive_state())
-        self._events += [TcpConnect(local, remote) for local, remote in self._end.tcp.take_wanted()]
+        if self._end.tcp.has_wanted:
+            self._events += [TcpConnect(local, remote) for local, remote in self._end.tcp.take_wanted()]
         is_ready = current.state is IceState.NEW and self._started and current.has_remote_credentials
-        self.deadline = now if is_ready else min(each.deadline for each in self._generations())
+        self.deadline = now if is_ready else current.deadline
+        if self._previous is not None and self._previous.deadline < self.deadline:
+            self.deadline = self._previous.deadline
 
     def _dismiss_previous(self, now: float) -> None:
         """Let the generation before the restart go, once it is of no more use."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rtcstack import stun
-from rtcstack.stun import Address, Message, MessageClass
+from rtcstack.stun import Address, Message, MessageClass, Template
 
-__all__ = ["Asked", "Refusal", "judge", "write_refusal", "write_request", "write_success"]
+__all__ = ["Asked", "Familiar", "Refusal", "judge", "write_refusal", "write_request", "write_success"]
 
 _REASONS = {400: "Bad Request", 401: "Unauthenticated", 420: "Unknown Attribute", 487: "Role Conflict"}
 
@@ -106,3 +106,80 @@ def _write_answer(
 ) -> bytes:
     answer = Message(stun.BINDING, message_class, request.transaction_id, attributes)
     return answer.write(key, integrity=request.integrity or stun.MESSAGE_INTEGRITY)
+
+
+class Familiar:
+    """What two agents say again and again: requests and answers of consent (RFC 7675).
+
+    From one to the next nothing changes but the transaction id, and with it integrity and FINGERPRINT. So the
+    last of each kind is kept, and what it said; the next is written from it, or known by comparing bytes.
+    What differs in anything, be it one bit of the integrity, is not known here: the full reader judges it.
+
+    key, peer_key   the passwords that sign what the peer asks and we answer, and what we ask.
+    """
+
+    __slots__ = ("_answer", "_answered", "_asked", "_key", "_mapped", "_peer_key", "_question")
+
+    def __init__(self, key: bytes, peer_key: bytes) -> None:
+        self._key = key
+        self._peer_key = peer_key
+        self._question: tuple[tuple[object, ...], Template] | None = None
+        self._answer: tuple[Address, Template] | None = None
+        self._asked: tuple[Asked, Template] | None = None
+        self._mapped: tuple[Address, Template] | None = None
+
+    def write_request(
+        self, transaction_id: bytes, username: str, priority: int, controlling: bool, tie_breaker: int
+    ) -> bytes:
+        """Write a check that nominates nothing."""
+        says = (username, priority, controlling, tie_breaker)
+        known = self._question
+        if known is not None and known[0] == says:
+            return known[1].write(transaction_id)
+        request = write_request(
+            transaction_id,
+            username,
+            self._peer_key,
+            priority=priority,
+            controlling=controlling,
+            tie_breaker=tie_breaker,
+            use_candidate=False,
+        )
+        self._question = says, Template(request, self._peer_key)
+        return request
+
+    def write_success(self, transaction_id: bytes, source: Address) -> bytes:
+        """Answer a request that was signed with SHA-1."""
+        known = self._answer
+        if known is not None and known[0] == source:
+            return known[1].write(transaction_id)
+        attributes = {stun.XOR_MAPPED_ADDRESS: source}
+        answer = Message(stun.BINDING, MessageClass.SUCCESS, transaction_id, attributes).write(self._key)
+        if _is_plain(source):
+            self._answer = source, Template(answer, self._key)
+        return answer
+
+    def keep_request(self, request: Message, asked: Asked) -> None:
+        """Know an authentic request when it comes again."""
+        template = request.template(self._key)
+        self._asked = None if template is None else (asked, template)
+
+    def read_request(self, datagram: bytes) -> Asked | None:
+        """Return what an authentic request says; None if it is not known."""
+        known = self._asked
+        return known[0] if known is not None and known[1].recognises(datagram) else None
+
+    def keep_success(self, answer: Message, mapped: Address) -> None:
+        """Know an authentic answer when it comes again."""
+        template = answer.template(self._peer_key) if _is_plain(mapped) else None
+        self._mapped = None if template is None else (mapped, template)
+
+    def read_success(self, datagram: bytes) -> Address | None:
+        """Return the mapped address of an authentic answer; None if it is not known."""
+        known = self._mapped
+        return known[0] if known is not None and known[1].recognises(datagram) else None
+
+
+def _is_plain(address: Address) -> bool:
+    """Tell whether an XOR-MAPPED-ADDRESS is the same in every message: IPv6 hides behind the transaction."""
+    return ":" not in address[0]

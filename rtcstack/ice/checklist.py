@@ -109,9 +109,13 @@ class Checklist:
 
     def next_ordinary(self) -> Pair | None:
         """Return the pair to check when no triggered one is (RFC 8445 section 6.1.4.2 steps 2 and 3)."""
+        is_frozen = False
         for pair in self._pairs:
             if pair.state is _WAITING and pair not in self.triggered:
                 return pair
+            is_frozen = is_frozen or pair.state is _FROZEN
+        if not is_frozen:
+            return None
         busy = {pair.foundation for pair in self._pairs if pair.state is _IN_PROGRESS}
         first: Pair | None = None
         for pair in self._pairs:

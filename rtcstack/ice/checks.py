@@ -70,9 +70,9 @@ class Checks(dict[bytes, Check]):
 
     def due(self, now: float) -> list[Check]:
         """Return the checks whose deadline has passed."""
-        return [check for check in self.values() if check.deadline <= now]
+        return [check for check in self.values() if check.deadline <= now] if self else []
 
     @property
     def deadline(self) -> float:
         """The soonest deadline; inf without checks."""
-        return min((check.deadline for check in self.values()), default=math.inf)
+        return min([check.deadline for check in self.values()]) if self else math.inf

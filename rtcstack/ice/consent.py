@@ -100,6 +100,8 @@ class Consent:
         """
         options = self._options
         asked = self._heard + 1.2 * options.consent_interval if options.lite else self._unanswered
+        if asked == math.inf:
+            return math.inf
         return max(self._heard + options.disconnected_after, asked + options.answer_timeout)
 
     def is_overdue(self, now: float) -> bool:
@@ -110,4 +112,16 @@ class Consent:
     @property
     def doubtful_at(self) -> float:
         """When to look for another path: the peer is silent, or half of the consent has passed."""
-        return min(self.silent_at, self.expires - self._options.consent_expiry / 2)
+        return min(self.silent_at, self._half_time)
+
+    @property
+    def _half_time(self) -> float:
+        return self.expires - self._options.consent_expiry / 2
+
+    def deadline(self, now: float) -> float:
+        """Tell what comes first: a request, the peer's silence unless it has come, doubt, or the end."""
+        silent_at = self.silent_at
+        deadline = self.next_check if self.next_check < self.expires else self.expires
+        if now < silent_at < deadline:
+            deadline = silent_at
+        return deadline if self.has_searched else min(deadline, silent_at, self._half_time)

@@ -6,7 +6,7 @@ import base64
 import math
 
 from rtcstack import stun
-from rtcstack.ice.binding import Asked, Refusal, judge, write_refusal, write_request, write_success
+from rtcstack.ice.binding import Asked, Familiar, Refusal, judge, write_refusal, write_request, write_success
 from rtcstack.ice.candidate import Candidate, can_pair, peer_reflexive_priority
 from rtcstack.ice.checklist import Checklist
 from rtcstack.ice.checks import Check, Checks
@@ -61,6 +61,7 @@ class Generation:
         self.is_retired = False
         self._key = self.password.encode()
         self._remote_key = b""
+        self._familiar = Familiar(self._key, b"")
         self._remote_lite = False
         self._early: dict[tuple[Address, Address], Asked] = {}
         self._checks = Checks()
@@ -98,6 +99,7 @@ class Generation:
     def set_remote_credentials(self, ufrag: str, password: str, *, lite: bool) -> None:
         """Take the peer's credentials."""
         self.remote_ufrag, self._remote_key, self._remote_lite = ufrag, password.encode(), lite
+        self._familiar = Familiar(self._key, self._remote_key)
         if lite:
             self.set_controlling(True)
 
@@ -172,15 +174,11 @@ class Generation:
             if self.checklist.is_exhausted():
                 deadline = min(deadline, self._gives_up)
         else:
-            silent_at = consent.silent_at
-            deadline = min(deadline, consent.next_check, consent.expires, selection.nomination_due())
-            if now >= silent_at:
+            deadline = min(deadline, consent.deadline(now), selection.nomination_due())
+            if now >= consent.silent_at:
                 self.state = IceState.DISCONNECTED
             else:
                 self.state = IceState.COMPLETED if pair.nominated else IceState.CONNECTED
-                deadline = min(deadline, silent_at)
-            if not consent.has_searched:
-                deadline = min(deadline, consent.doubtful_at)
         self.deadline = max(deadline, now)
 
     def handle_timeout(self, now: float) -> None:
@@ -378,15 +376,22 @@ class Generation:
         base = end.candidates.bases[pair.local_address]
         priority = peer_reflexive_priority(base.priority, transport=base.transport)
         transaction_id = end.random_bytes(12)
-        request = write_request(
-            transaction_id,
-            f"{self.remote_ufrag}:{self.ufrag}",
-            self._remote_key,
-            priority=priority,
-            controlling=end.controlling,
-            tie_breaker=end.tie_breaker,
-            use_candidate=nominates,
-        )
+        username = f"{self.remote_ufrag}:{self.ufrag}"
+        controlling, tie_breaker = end.controlling, end.tie_breaker
+        if is_consent:
+            request = self._familiar.write_request(
+                transaction_id, username, priority, controlling, tie_breaker
+            )
+        else:
+            request = write_request(
+                transaction_id,
+                username,
+                self._remote_key,
+                priority=priority,
+                controlling=controlling,
+                tie_breaker=tie_breaker,
+                use_candidate=nominates,
+            )
         self._checks[transaction_id] = Check(
             transaction_id,
             request,
@@ -459,6 +464,8 @@ class Generation:
             if mapped is None or message.unknown:
                 self._check_failed(check, "answered without a mapped address that can be read")
             else:
+                if check.is_consent:
+                    self._familiar.keep_success(message, mapped)
                 stats.responses_received += 1
                 self._check_succeeded(check, mapped, now)
         elif code == 487 and self._role_conflicts < self._end.options.max_role_conflicts:
@@ -467,6 +474,29 @@ class Generation:
             self.fail("the peer has revoked its consent (403)")
         else:
             self._check_failed(check, f"refused with {code} {text}".rstrip())
+
+    def receive_familiar(self, datagram: bytes, local: Address, remote: Address, now: float) -> bool:
+        """Take a message of consent that says what the one before has said.
+
+        Returns False, and nothing has happened, if it does not: then it is to be parsed, and may be anything.
+        """
+        if not self._is_selected(local, remote):
+            return False
+        check = self._checks.get(datagram[8:20])
+        if check is not None:
+            mapped = self._familiar.read_success(datagram) if check.pair is self.selection.pair else None
+            if mapped is None:
+                return False
+            del self._checks[check.id]
+            self._end.stats.responses_received += 1
+            self._check_succeeded(check, mapped, now)
+            return True
+        asked = self._familiar.read_request(datagram)
+        if asked is None or not self._admits(local, remote) or not self._agree_on_roles(asked):
+            return False
+        self._end.answer(local, remote, self._familiar.write_success(datagram[8:20], remote))
+        self._answered(asked, local, remote, now)
+        return True
 
     def _resolve_conflict(self, check: Check) -> None:
         """Take the other role, if we have not since the check left, and check again (section 7.2.5.1)."""
@@ -521,14 +551,30 @@ class Generation:
                 self.has_foreign_keys = True
             end.answer(local, remote, write_refusal(message, asked))
             return
-        allows = end.options.remote_candidate_filter
-        transport = end.candidates.bases[local].transport
-        if allows is not None and (transport, remote) not in self.remote and not allows(*remote):
+        if not self._admits(local, remote):
             end.drops.remote_filtered += 1
             return
+        if self._is_selected(local, remote):
+            self._familiar.keep_request(message, asked)
+        end.answer(local, remote, write_success(message, remote, self._key))
+        self._answered(asked, local, remote, now)
+
+    def _admits(self, local: Address, remote: Address) -> bool:
+        """Tell whether the peer may be there."""
+        allows = self._end.options.remote_candidate_filter
+        if allows is None or (self._end.candidates.bases[local].transport, remote) in self.remote:
+            return True
+        return allows(*remote)
+
+    def _is_selected(self, local: Address, remote: Address) -> bool:
+        selected = self.selection.pair
+        return selected is not None and remote == selected.remote_address and local == selected.local_address
+
+    def _answered(self, asked: Asked, local: Address, remote: Address, now: float) -> None:
+        """Draw conclusions from an authentic check that has been answered."""
+        end = self._end
         end.stats.requests_received += 1
         end.stats.successes_sent += 1
-        end.answer(local, remote, write_success(message, remote, self._key))
         if self.state is not IceState.NEW:
             self._checked_by_peer(asked, local, remote, now)
             return

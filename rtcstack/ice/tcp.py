@@ -37,6 +37,11 @@ class TcpConnections:
         self._asked.discard(five_tuple)
         self._open.discard(five_tuple)
 
+    @property
+    def has_wanted(self) -> bool:
+        """Whether a connection has been asked for since the last take_wanted()."""
+        return bool(self._wanted)
+
     def take_wanted(self) -> list[tuple[Address, Address]]:
         """Hand over the connections asked for since the last call."""
         wanted, self._wanted = self._wanted, []

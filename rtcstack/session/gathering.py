@@ -46,6 +46,7 @@ class Gathering:
         self.gathering_state = GatheringState.NEW
         self.deadline = math.inf
         self.woken: Callable[[], object] | None = None
+        self._is_awake = False  # more than checks has happened since take_packets(): `deadline` is -inf
         self.wants_sockets = False
         self.drops = {
             "not_stun_or_dtls": 0,
@@ -72,6 +73,11 @@ class Gathering:
 
     def _wake(self) -> None:
         """Say that there is something to send, or that timers may have moved."""
+        self._is_awake = True
+        self._wake_for_checks()
+
+    def _wake_for_checks(self) -> None:
+        """Say that ICE alone may have something to send, or have moved its timers."""
         self.deadline = -math.inf
         if self.woken is not None:
             self.woken()

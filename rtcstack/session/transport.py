@@ -108,6 +108,7 @@ class PeerTransport(Gathering):
         # the next take_packets() sets the time.
         self._half_closed: dict[Channel, float] = {}
         self._is_ending = False
+        self._others_due = math.inf  # the first deadline but that of ICE, as of the last take_packets()
 
     # -- what descriptions say ---------------------------------------------------------------------
 
@@ -234,7 +235,7 @@ class PeerTransport(Gathering):
         )
         channel.messages_sent += 1
         channel.bytes_sent += size
-        if self.deadline != _AT_ONCE:
+        if not self._is_awake:
             self._wake()
 
     def take_message(self, channel: Channel) -> tuple[bytes, bool]:
@@ -245,7 +246,7 @@ class PeerTransport(Gathering):
         """
         channels = self.channels
         message = channels.take(channel)
-        if channels.released - self._released >= self._window_step and self.deadline != _AT_ONCE:
+        if channels.released - self._released >= self._window_step and not self._is_awake:
             self._wake()
         return message
 
@@ -262,6 +263,7 @@ class PeerTransport(Gathering):
         channels = self.channels
         channels.released += size
         if channels.released - self._released >= self._window_step:
+            self._is_awake = True
             self.deadline = _AT_ONCE
 
     def buffered_amount(self, channel: Channel) -> int:
@@ -371,16 +373,17 @@ class PeerTransport(Gathering):
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due: call it when the clock reaches `deadline`."""
-        if self._soonest() > now:  # take_packets() is, nothing else
-            self.deadline = _AT_ONCE
-            return
         agent = self._agent
-        due = [layer for layer in self._layers() if layer is not None and layer.deadline <= now]
-        for layer in due:
-            layer.handle_timeout(now)
-        if agent is not None and due == [agent] and now < self._own_deadline():
+        if agent is not None and agent.deadline <= now < self._others_due and not self._is_awake:
+            agent.handle_timeout(now)
             self._pump_checks(agent)
             return
+        due = [layer for layer in (agent, *self._layers()) if layer is not None and layer.deadline <= now]
+        if not due and self._own_deadline() > now:  # take_packets() is, nothing else
+            self.deadline = _AT_ONCE
+            return
+        for layer in due:
+            layer.handle_timeout(now)
         if self._revival_deadline is not None and self._revival_deadline <= now:
             self._end(ConnectionState.FAILED, self.reason)
         if self._connect_deadline <= now:
@@ -402,12 +405,47 @@ class PeerTransport(Gathering):
 
         Then: send it, and read `deadline`, which this call has set.
         """
-        agent, endpoint, association = self._agent, self._dtls, self._association
+        agent = self._agent
         if agent is None or self.is_finished:
             self.is_finished = self._is_ending
+            self._is_awake = False
             self.deadline = math.inf
             return []
-        has_more = self._is_ending  # until nothing is left
+        if agent.deadline <= now:
+            self.handle_timeout(now)  # for the events that this may bring
+        out = agent.take_packets(now)
+        has_more = False
+        # What only answers checks is not looked at twice: a server has a thousand that do nothing else.
+        is_idle = now < self._others_due and not self._is_awake
+        if not is_idle:
+            has_more = self._take_records(agent, out, now) or self._is_ending  # until nothing is left
+        if self._gatherer is not None:
+            out = self._route(out, self._gatherer, now)
+        if not is_idle or self._gatherer is not None:
+            self._others_due = self._soonest_but_ice()
+        self._is_awake = has_more
+        self.deadline = _AT_ONCE if has_more else min(agent.deadline, self._others_due)
+        if self._is_ending and not out:
+            agent.close()
+            self.is_finished = True
+            if self._gatherer is not None:
+                # The goodbye has left through the relays: now they can be given back.
+                self._gatherer.close()
+                out = self._gatherer.take_packets(now)
+            self._is_awake = False
+            self.deadline = math.inf
+        for local, remote, datagrams in out:
+            self._packets_sent += len(datagrams)
+            for datagram in datagrams:
+                self._bytes_sent += len(datagram)
+            if self.tap is not None:
+                self.tap.said(local, remote, datagrams, now)
+        return out
+
+    def _take_records(self, agent: ice.Agent, out: Batches, now: float) -> bool:
+        """Add what DTLS and all above it have to send. Returns whether there is more of it."""
+        endpoint, association = self._dtls, self._association
+        has_more = False
         if self._revival_deadline == math.inf:
             self._revival_deadline = now + self.options.restart_timeout
         if self._half_closed:
@@ -417,9 +455,6 @@ class PeerTransport(Gathering):
                 for channel, known in self._half_closed.items()
                 if channel.state is ChannelState.CLOSING
             }
-        if agent.deadline <= now:
-            self.handle_timeout(now)  # for the events that this may bring
-        out = agent.take_packets(now)
         pair = agent.selected
         if endpoint is not None and pair is not None:
             if endpoint.state is dtls.DtlsState.NEW:
@@ -441,7 +476,7 @@ class PeerTransport(Gathering):
                     if self.tap is not None:
                         self.tap.encrypted(packets, now)
                     endpoint.send(packets)
-                    has_more = has_more or association.has_more
+                    has_more = association.has_more
                     if self.may_fragment:
                         self.may_fragment = association.needs_fragments
             if self._is_ending:
@@ -449,27 +484,10 @@ class PeerTransport(Gathering):
             datagrams = endpoint.take_packets(now)
             if datagrams:
                 out.append((pair.local_address, pair.remote_address, datagrams))
-        if self._gatherer is not None:
-            out = self._route(out, self._gatherer, now)
-        self.deadline = _AT_ONCE if has_more else self._soonest()
-        if self._is_ending and not out:
-            agent.close()
-            self.is_finished = True
-            if self._gatherer is not None:
-                # The goodbye has left through the relays: now they can be given back.
-                self._gatherer.close()
-                out = self._gatherer.take_packets(now)
-            self.deadline = math.inf
-        for local, remote, datagrams in out:
-            self._packets_sent += len(datagrams)
-            for datagram in datagrams:
-                self._bytes_sent += len(datagram)
-            if self.tap is not None:
-                self.tap.said(local, remote, datagrams, now)
-        return out
+        return has_more
 
-    def _soonest(self) -> float:
-        """Find the deadline that comes first of our own and of the layers."""
+    def _soonest_but_ice(self) -> float:
+        """Find the deadline that comes first of our own and of the layers other than ICE."""
         deadline = self._own_deadline()
         for layer in self._layers():
             if layer is not None and (due := layer.deadline) < deadline:
@@ -485,11 +503,14 @@ class PeerTransport(Gathering):
         return deadline
 
     def _layers(self) -> tuple[_Timed | None, ...]:
-        """List whose time goes on: without a path the association's stands still, for nothing can be lost."""
+        """List who beside ICE has a clock.
+
+        Without a path the association's stands still, for nothing can be lost.
+        """
         agent = self._agent
         if agent is None or agent.selected is None:
-            return agent, self._gatherer, self._dtls
-        return agent, self._gatherer, self._dtls, self._association
+            return self._gatherer, self._dtls
+        return self._gatherer, self._dtls, self._association
 
     def _route(self, batches: Batches, gatherer: Gatherer, now: float) -> Batches:
         """Put what leaves from a relay into what goes to its server, and ask the servers what is due."""
@@ -542,7 +563,7 @@ class PeerTransport(Gathering):
 
     def _pump(self) -> None:
         """Carry events from layer to layer until all is quiet; what it led to may leave at once."""
-        if self.deadline != _AT_ONCE:
+        if not self._is_awake:
             self._wake()
         self._take_ice_events()
         if self._gatherer is not None:
@@ -566,7 +587,7 @@ class PeerTransport(Gathering):
     def _pump_checks(self, agent: ice.Agent) -> None:
         """Do as _pump() where only ICE had something to do: of a check of consent nothing comes."""
         if self.deadline != _AT_ONCE:
-            self._wake()
+            self._wake_for_checks()
         events = agent.take_events()
         if events:
             for event in events:

@@ -41,6 +41,7 @@ from rtcstack.stun.attributes import (
     Attribute,
 )
 from rtcstack.stun.message import BINDING, FingerprintError, Message, MessageClass
+from rtcstack.stun.template import Template
 from rtcstack.stun.transaction import Transaction, schedule
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "FingerprintError",
     "Message",
     "MessageClass",
+    "Template",
     "Transaction",
     "schedule",
 ]

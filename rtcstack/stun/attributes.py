@@ -19,6 +19,7 @@ __all__ = [
     "DATA",
     "ERROR_CODE",
     "FINGERPRINT",
+    "FINGERPRINT_XOR",
     "ICE_CONTROLLED",
     "ICE_CONTROLLING",
     "ICMP",
@@ -59,6 +60,9 @@ Algorithm = tuple[int, bytes]
 
 MAGIC_COOKIE = b"\x21\x12\xa4\x42"
 """The fixed second word of every STUN header (RFC 8489 section 5)."""
+
+FINGERPRINT_XOR = 0x5354554E
+"""What the checksum of a FINGERPRINT is combined with (RFC 8489 section 14.7)."""
 
 Value = TypeVar("Value")
 

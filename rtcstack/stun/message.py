@@ -14,11 +14,13 @@ from rtcstack.errors import WireError
 from rtcstack.stun.attributes import (
     ATTRIBUTES,
     FINGERPRINT,
+    FINGERPRINT_XOR,
     MAGIC_COOKIE,
     MESSAGE_INTEGRITY,
     MESSAGE_INTEGRITY_SHA256,
     Attribute,
 )
+from rtcstack.stun.template import SIGNED_TAIL, Template
 
 __all__ = ["BINDING", "FingerprintError", "Message", "MessageClass"]
 
@@ -33,7 +35,6 @@ _unpack_header = _HEADER.unpack_from
 _TLV = struct.Struct("!HH")
 _unpack_tlv = _TLV.unpack_from
 _pack_tlv = _TLV.pack
-_FINGERPRINT_XOR = 0x5354554E
 
 Value = TypeVar("Value")
 
@@ -155,6 +156,17 @@ class Message:
         expected = _hmac(key, self._wire[:at], self.integrity)
         return hmac.compare_digest(expected, self._wire[at + 4 : at + 4 + len(expected)])
 
+    def template(self, key: bytes) -> Template | None:
+        """Return what recognises the received message when it comes again with another transaction id.
+
+        None if it does not end with MESSAGE-INTEGRITY and FINGERPRINT. Whether it is authentic is not asked.
+        """
+        at = self._integrity_at
+        wire = self._wire
+        is_plain = self.integrity is MESSAGE_INTEGRITY and at + SIGNED_TAIL == len(wire)
+        ends_well = wire[-8:-6] == FINGERPRINT.type.to_bytes(2, "big")
+        return Template(wire, key) if is_plain and ends_well else None
+
     def write(
         self,
         key: bytes | None = None,
@@ -181,7 +193,7 @@ class Message:
         size = len(text) - 20 + 8 * fingerprint
         text = text[:2] + size.to_bytes(2, "big") + text[4:]
         if fingerprint:
-            text += _pack_tlv(FINGERPRINT.type, 4) + (zlib.crc32(text) ^ _FINGERPRINT_XOR).to_bytes(4, "big")
+            text += _pack_tlv(FINGERPRINT.type, 4) + (zlib.crc32(text) ^ FINGERPRINT_XOR).to_bytes(4, "big")
         return text
 
 
@@ -195,5 +207,5 @@ def _hmac(key: bytes, text: bytes, integrity: Attribute[bytes]) -> bytes:
 def _check_fingerprint(data: bytes, at: int, value: bytes) -> None:
     if at + 8 != len(data) or len(value) != 4:
         raise WireError("FINGERPRINT is not the last attribute, or not 4 bytes")
-    if zlib.crc32(data[:at]) ^ _FINGERPRINT_XOR != int.from_bytes(value, "big"):
+    if zlib.crc32(data[:at]) ^ FINGERPRINT_XOR != int.from_bytes(value, "big"):
         raise FingerprintError("FINGERPRINT is wrong")
