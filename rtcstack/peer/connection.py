@@ -501,6 +501,12 @@ def poll(peers: Iterable[PeerConnection | Group], timeout: float = 0.0) -> None:
 
     timeout     seconds to wait for something to happen, if nothing has yet; 0 never waits.
     """
+    peers = tuple(peers)
+    if peers and isinstance(first := peers[0], PeerConnection):
+        roll = Roll.known(peers, first)
+        if roll is not None:
+            _poll_roll(roll, first._network, timeout)
+            return
     connections: list[PeerConnection] = []
     groups: list[Group] = []
     for peer in peers:

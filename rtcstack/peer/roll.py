@@ -38,16 +38,33 @@ class Roll:
         )
 
     @classmethod
+    def known(cls, peers: Sequence[object], first: PeerConnection) -> Roll | None:
+        """Return the roll of just these, in this order, if they have been polled by it before; else None.
+
+        Then they need no other look: they are connections, and as they were.
+        """
+        mux = first._network
+        roll = cls._last(mux, list(map(id, peers))) if isinstance(mux, UdpMux) else None
+        return roll if roll is not None and roll.is_whole else None
+
+    @classmethod
     def of(cls, peers: Sequence[PeerConnection]) -> Roll | None:
         """Return the roll of these connections if they are all of one UdpMux, else None."""
         mux = peers[0]._network if len(peers) > 1 else None
         if not isinstance(mux, UdpMux):
             return None
-        roll = mux.roll
         ids = list(map(id, peers))
-        if not isinstance(roll, cls) or roll._has_lost or roll._version != mux.version or roll._ids != ids:
+        roll = cls._last(mux, ids)
+        if roll is None:
             roll = mux.roll = cls(peers, ids, mux)
         return roll if roll.is_whole else None
+
+    @classmethod
+    def _last(cls, mux: UdpMux, ids: list[int]) -> Roll | None:
+        roll = mux.roll
+        if not isinstance(roll, cls) or roll._has_lost or roll._version != mux.version or roll._ids != ids:
+            return None
+        return roll
 
     def peer(self, transport: Transport) -> PeerConnection | None:
         """Return whose transport it is; None if it is gone."""
