@@ -635,8 +635,7 @@ class Association(LifeCycle):
         elif link is not None and not self._over:
             if self._t2.expire(now):
                 self._repeat_shutdown(link, now)
-            if now >= link.receiver.sack_due:
-                link.receiver.sack_now = True
+            link.receiver.handle_timeout(now)
             if now >= self._heartbeat_due:
                 self._beat(now)
             link.reset.handle_timeout(now)

@@ -74,9 +74,10 @@ _LARGEST_ECHO = 1024
 """Bytes of a peer's chunk or HEARTBEAT that we give back to it."""
 _PROBE_DELAY = 0.5
 """Seconds after the handshake before larger packets are tried: the first data has the path to itself."""
-_CAUTIOUS_LARGEST = 1984
-"""Bytes of a packet to a peer that shows no sign of being one of ours, however much the path carries.
-Chromium reads DTLS into 2,048 bytes, and ends the connection over a record that holds more."""
+_CAUTIOUS_LARGEST = 1440
+"""Bytes of a packet for a peer that is not known to be one of ours: what an Ethernet carries, and no more.
+aiortc reads 1,500 bytes of a DTLS record and takes the rest for the next one, so that it lags behind for
+ever; Chromium reads 2,048, and ends the connection over a record that holds more."""
 _LEAST_PROBE_TIME = 1.0
 """Seconds that a probe for the path MTU may take at least: nothing waits for it."""
 

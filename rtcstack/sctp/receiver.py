@@ -28,10 +28,12 @@ them.
 _COMPANY = 1.5
 _LONGEST_WAIT = 0.15
 """A SACK waits for the packet that should come next: this times as long as the last one was in coming, if
-that
-is at most so many seconds. So a steady flow of ten packets a second or more needs one SACK for two of them,
-and
-RFC 9260 section 6.2 allows 0.2 s."""
+that is at most so many seconds. So a steady flow of ten packets a second or more needs one SACK for two of
+them, and RFC 9260 section 6.2 allows 0.2 s."""
+
+_SOBER = 16
+"""Packets after a wait in vain for which no SACK waits longer than its delay: a sender whose window is one
+packet sends the next one only when it has the SACK, and each wait would make the next one longer."""
 
 _UPDATE = 1 << 18
 """Bytes of window, at most, that open again without the peer being told; a quarter of a smaller window."""
@@ -59,6 +61,7 @@ class Receiver:
         "_inbound",
         "_sack_room",
         "_size",
+        "_sober",
         "_stats",
         "_took_at",
         "delivered",
@@ -84,6 +87,7 @@ class Receiver:
         self.sack_due = math.inf
         self.unacknowledged = 0
         self._took_at = -math.inf
+        self._sober = 0  # packets to go until a SACK may wait longer again
         self._first = True  # the first packet with user data is acknowledged at once
         self._counted = 0  # messages in reassembly.messages that `delivered` contains
         self._size = options.receive_window
@@ -165,11 +169,20 @@ class Receiver:
             self.sack_now = True
             self._first = False
         elif self.sack_due == math.inf:
-            wait = (now - self._took_at) * _COMPANY
-            self.sack_due = now + (
-                wait if self._delay < wait <= _LONGEST_WAIT and self._delay else self._delay
-            )
+            wait = delay = self._delay
+            if self._sober:
+                self._sober -= 1
+            elif delay:
+                wait = (now - self._took_at) * _COMPANY
+            self.sack_due = now + (wait if delay < wait <= _LONGEST_WAIT else delay)
         self._took_at = now
+
+    def handle_timeout(self, now: float) -> None:
+        """Send the SACK that no other packet has joined."""
+        if now >= self.sack_due:
+            self.sack_now = True
+            if self.sack_due - self._took_at > self._delay:
+                self._sober = _SOBER
 
     def _count_messages(self) -> None:
         """Charge the messages that have become complete to the window."""

@@ -185,6 +185,23 @@ def test_a_sack_waits_longer_than_its_delay_only_while_company_is_expected():
             assert due == pytest.approx(s.now + delay)
 
 
+def test_a_sender_that_waits_for_each_sack_does_not_wait_longer_and_longer():
+    """Its window is one packet, as aiortc's after a time-out: only its own SACK brings the next one."""
+    s = connected(path_mtu_limit=0, sack_delay=0.02)
+    waits = []
+    for _ in range(20):
+        s.wait(0.01)
+        s.a.send(1, 51, b"x", now=s.now)
+        s.move(s.a)
+        began = s.now
+        while s.move(s.z) != ["SACK"]:
+            s.now = s.z.deadline
+            s.z.handle_timeout(s.now)
+        waits.append(s.now - began)
+    assert max(waits) < 0.05
+    assert sum(wait > 0.021 for wait in waits) <= 3
+
+
 @pytest.mark.parametrize("controller", ["newreno", "cubic"])
 def test_a_window_to_a_distant_peer_is_spread_over_half_a_round_trip(controller):
     """RFC 9002 section 7.7: then it brings several SACKs, and one of them may be lost."""
