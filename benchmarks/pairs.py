@@ -55,10 +55,13 @@ def resident_kb() -> float:
 
 
 def pair_ours(options: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    """Connect two rtcstack peers. Returns them, and their open channels."""
+    """Connect two rtcstack peers. Returns them, and their open channels.
+
+    Datagrams stay small, as in all rows: OpenSSL keeps buffers as large as the largest probe of a path's MTU.
+    """
     import rtcstack
 
-    peers = [rtcstack.PeerConnection(), rtcstack.PeerConnection()]
+    peers = [rtcstack.PeerConnection({"path_mtu_discovery": False}) for _ in range(2)]
     for one, other in (peers, peers[::-1]):
         one.session_description_created.connect(other.set_remote_description)
         one.ice_candidate_created.connect(other.add_ice_candidate)
